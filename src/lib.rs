@@ -1,0 +1,21 @@
+//! Latido: high availability for two to eight Linux machines.
+//!
+//! `core` decides everything and knows nothing of Linux; the other modules move its frames, carry
+//! out its decisions and talk to people. An arrow never points up:
+//! `cli → control → engine → {link, resource, platform, config} → core`.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod core;
+
+#[cfg(feature = "std")]
+pub mod cli;
+#[cfg(feature = "std")]
+pub mod config;
+#[cfg(feature = "std")]
+pub mod lab;
+#[cfg(feature = "std")]
+pub mod link;
+#[cfg(feature = "std")]
+pub mod platform;
+#[cfg(feature = "std")]
+pub mod resource;

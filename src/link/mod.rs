@@ -1,0 +1,1 @@
+//! Moves frames: one socket or serial port for each configured link.

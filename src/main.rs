@@ -1,0 +1,4 @@
+//! The `latido` program.
+fn main() -> std::process::ExitCode {
+    latido::cli::main()
+}

@@ -1,0 +1,1 @@
+//! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.

@@ -1,0 +1,1 @@
+//! Starts, stops and probes resources, outside the engine's thread.
