@@ -1,8 +1,7 @@
 //! The whole surface of the core: what goes in, what comes out, and what can be looked at.
-use super::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, Term};
+use super::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet, Term};
 use super::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::time::{Duration, Instant};
-use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -388,7 +387,7 @@ pub struct GroupStatus {
     /// This node could serve its clients (carrier of its addresses' interfaces).
     pub able: bool,
     /// Nodes that could own it now, as far as this node knows.
-    pub candidates: Vec<NodeId, VOTERS_MAX>,
+    pub candidates: NodeSet,
 }
 
 /// What was counted since the start.
