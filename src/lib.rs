@@ -19,3 +19,5 @@ pub mod link;
 pub mod platform;
 #[cfg(feature = "std")]
 pub mod resource;
+#[cfg(feature = "std")]
+pub mod runtime;
