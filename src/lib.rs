@@ -21,3 +21,5 @@ pub mod platform;
 pub mod resource;
 #[cfg(feature = "std")]
 pub mod runtime;
+#[cfg(feature = "std")]
+pub mod tell;
