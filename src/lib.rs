@@ -23,3 +23,5 @@ pub mod resource;
 pub mod runtime;
 #[cfg(feature = "std")]
 pub mod tell;
+#[cfg(feature = "std")]
+pub mod control;
