@@ -1,1 +1,6 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
+
+pub mod clock;
+pub mod netlink;
+pub mod packet;
+pub mod process;
