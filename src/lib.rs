@@ -25,3 +25,5 @@ pub mod runtime;
 pub mod tell;
 #[cfg(feature = "std")]
 pub mod control;
+#[cfg(feature = "std")]
+pub mod supervisor;
