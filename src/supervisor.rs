@@ -6,6 +6,10 @@
 //! no configuration and never waits for the engine to do anything.
 //!
 //! Killed alone it leaves the engine running; the engine notices ([`guardian`]) and says so.
+mod release;
+
+pub use release::{Release, addresses, release_addresses, release_noted};
+
 use crate::platform::signal::{self, Signals};
 use crate::tell::Level;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -178,10 +182,7 @@ impl Watch<'_> {
 
     /// Sleeps until a signal comes, the engine ends, or the time is over.
     fn wait(&self, pidfd: Option<&OwnedFd>, at_most: Option<Duration>) {
-        let limit = at_most.map(|time| Timespec {
-            tv_sec: time.as_secs() as i64,
-            tv_nsec: time.subsec_nanos().into(),
-        });
+        let limit = at_most.and_then(|time| Timespec::try_from(time).ok());
         let mut fds = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN)];
         fds.extend(pidfd.map(|fd| PollFd::new(fd, PollFlags::IN)));
         let _ = poll(&mut fds, limit.as_ref());
@@ -208,7 +209,8 @@ impl Watch<'_> {
             return Some(1);
         }
         self.hands.say(Level::Error, &death);
-        self.quick_deaths = if lived < self.plan.patience.quick { self.quick_deaths + 1 } else { 1 };
+        self.quick_deaths =
+            if lived < self.plan.patience.quick { self.quick_deaths + 1 } else { 1 };
         self.back_off()
     }
 
@@ -231,7 +233,7 @@ impl Watch<'_> {
     /// Waits as long as so many quick deaths deserve.
     fn back_off(&mut self) -> Option<u8> {
         let patience = self.plan.patience;
-        let Some(excess) = self.quick_deaths.checked_sub(patience.free + 1) else { return None };
+        let excess = self.quick_deaths.checked_sub(patience.free + 1)?;
         let factor = 1u32 << excess.min(16);
         let wait = patience.first_wait.saturating_mul(factor).min(patience.longest_wait);
         if wait >= patience.release_from {
@@ -283,5 +285,4 @@ fn reap_orphans(engine: Pid) {
 }
 
 #[cfg(test)]
-#[path = "supervisor_tests.rs"]
 mod tests;

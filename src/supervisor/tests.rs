@@ -155,8 +155,11 @@ fn a_program_that_cannot_be_started_is_told() {
 
 #[test]
 fn an_engine_that_dies_while_ending_is_not_started_again() {
-    let scene = scene("ending", "trap 'kill -9 $$' TERM; echo ready >>$DIR/ready; \
-                                 while :; do sleep 0.01; done");
+    let scene = scene(
+        "ending",
+        "trap 'kill -9 $$' TERM; echo ready >>$DIR/ready; \
+                                 while :; do sleep 0.01; done",
+    );
     scene.lines("ready", 1);
     scene.signal(signal::TERMINATE);
     let (code, said) = scene.end();
