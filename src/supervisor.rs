@@ -28,6 +28,12 @@ pub const EXIT_CONFIG: u8 = 78;
 /// Exit code of an engine that found another one on its runtime directory (`EX_TEMPFAIL`). What
 /// runs is the other one's: nothing is removed.
 pub const EXIT_BUSY: u8 = 75;
+/// Exit code of an engine that wants to be started again at once: its configuration has changed, or
+/// its incarnation is used up. That is no failure.
+pub const EXIT_AGAIN: u8 = 76;
+
+/// An engine that wants to be started again sooner than this is going round in circles.
+const AGAIN_APART: Duration = Duration::from_secs(1);
 
 /// The engine finds its supervisor's process number in this environment variable.
 const ENV: &str = "LATIDO_SUPERVISOR";
@@ -197,6 +203,10 @@ impl Watch<'_> {
             Some(EXIT_CONFIG | 2) => {
                 self.release("the engine cannot start with this configuration: see above");
                 return Some(1);
+            }
+            Some(EXIT_AGAIN) if !self.stopping => {
+                self.quick_deaths = if lived < AGAIN_APART { self.quick_deaths + 1 } else { 0 };
+                return self.back_off();
             }
             Some(_) | None => {}
         }

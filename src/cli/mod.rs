@@ -1,5 +1,8 @@
 //! The command line: parses, dispatches, and decides the exit code in one place.
+pub mod check;
 mod command;
+pub mod keygen;
+pub mod migrate;
 mod run;
 mod status;
 
@@ -48,6 +51,7 @@ struct Cli {
 enum Command {
     /// Run the daemon in the foreground.
     Run(RunArgs),
+    Check(check::Args),
     /// Show nodes, links and groups; problems first.
     Status(status::Args),
     /// Hand groups over to another node.
@@ -60,6 +64,8 @@ enum Command {
     Stop(command::StopArgs),
     /// Read the configuration again.
     Reload(command::ReloadArgs),
+    Migrate(migrate::Args),
+    Keygen(keygen::Args),
 }
 
 /// Which daemon is meant.
@@ -75,12 +81,15 @@ pub struct Where {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
         Command::Standby(args) => command::standby(&args),
         Command::Takeover(args) => command::takeover(&args),
         Command::Failback(args) => command::failback(&args),
         Command::Stop(args) => command::stop(&args),
         Command::Reload(args) => command::reload(&args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Keygen(args) => keygen::run(args),
     }
 }
 

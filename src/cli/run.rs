@@ -1,4 +1,5 @@
 //! `latido run`: the daemon in the foreground.
+use crate::config::Source;
 use crate::platform::signal::{self, Signals};
 use crate::supervisor::{self, Patience, Plan, Release};
 use clap::Args;
@@ -35,6 +36,14 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The configuration meant.
+    ///
+    /// # Errors
+    /// None is named and none is at the usual places; the text says what to do.
+    pub fn source(&self) -> Result<Source, String> {
+        Source::find(self.config.clone(), self.ha_dir.clone())
+    }
+
     /// The engine's command line.
     fn engine(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["engine".into()];

@@ -140,6 +140,18 @@ fn a_wrong_configuration_is_not_tried_again() {
 }
 
 #[test]
+fn an_engine_that_wants_to_start_anew_is_started_anew_and_nothing_is_said() {
+    let script = "if [ -e $DIR/once ]; then exit 0; fi; echo x >$DIR/once; sleep 1.1; exit 76";
+    let (code, said) = scene("again", script).end();
+    assert_eq!((code, said), (0, vec![]));
+    let scene = scene("circles", "exit 76");
+    scene.lines("pids", 5);
+    scene.signal(signal::TERMINATE);
+    let (code, said) = scene.end();
+    assert_eq!((code, said.contains(&"RELEASE".to_owned())), (1, true), "{said:?}");
+}
+
+#[test]
 fn a_second_daemon_ends_and_touches_nothing() {
     let (code, said) = scene("busy", "exit 75").end();
     assert_eq!((code, said), (1, vec![]));
