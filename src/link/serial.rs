@@ -357,3 +357,31 @@ fn set_timer(timer: &OwnedFd, nanos: u64) {
     // Fails only for times that are none.
     let _ = rustix::time::timerfd_settime(timer, TimerfdTimerFlags::empty(), &once);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn readable(fd: BorrowedFd<'_>, wait: i64) -> bool {
+        let mut polled = [PollFd::new(&fd, PollFlags::IN)];
+        poll(&mut polled, Some(&Timespec { tv_sec: wait, tv_nsec: 0 })).expect("poll") == 1
+    }
+
+    /// A pseudo-terminal tells no queue, so what a UART's queue sets off is tested by itself.
+    #[test]
+    fn the_line_wakes_the_port_when_it_has_sent_enough_and_only_once() {
+        let (_master, slave) = TTYPort::pair().expect("a pseudo-terminal");
+        let device = PathBuf::from(slave.name().expect("its name"));
+        drop(slave);
+        let Ok(mut serial) = Serial::open(&device, 9600) else { panic!("opens") };
+        let begin = Instant::now();
+        // 96 bytes at 9600 baud are 100 ms.
+        serial.wake_after(96);
+        assert!(readable(serial.fd(), 20));
+        assert!(begin.elapsed() >= Duration::from_millis(100));
+        let mut buffer = [0; FRAME_MAX];
+        assert_eq!(serial.receive(&mut buffer, &mut Tally::default()), Received::Nothing);
+        assert!(!readable(serial.fd(), 0));
+    }
+}

@@ -11,7 +11,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
-/// Bytes that may wait in the kernel while the engine is held up: some thousand heartbeats.
+/// Bytes that may wait in the kernel while the engine is held up: hundreds of heartbeats.
 const RECEIVE_BUFFER: usize = 1 << 20;
 /// DSCP CS6, network control (RFC 4594 §3.2); Wi-Fi makes its best access category of it.
 const TRAFFIC_CLASS: u32 = 0xC0;
@@ -348,5 +348,49 @@ fn loss(error: Errno) -> Option<Loss> {
         Errno::NODEV | Errno::NETDOWN | Errno::NXIO => Some(Loss::Interface),
         Errno::BADF | Errno::NOTSOCK => Some(Loss::Failed(error)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+impl Udp {
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(peers: &[&str], unknown: &[&str]) -> Resolved {
+        let peers: Vec<IpAddr> = peers.iter().map(|peer| peer.parse().expect("address")).collect();
+        Resolved {
+            v4: peers.iter().any(IpAddr::is_ipv4),
+            v6: peers.iter().any(IpAddr::is_ipv6),
+            unknown: unknown.iter().map(ToString::to_string).collect(),
+            peers,
+        }
+    }
+
+    #[test]
+    fn a_silent_name_server_takes_no_peer_away() {
+        let before = resolved(&["10.0.0.1", "fd00::1"], &[]);
+        let mut now = resolved(&["10.0.0.9"], &["debian.local"]);
+        now.keep_known(&before);
+        assert_eq!(now, resolved(&["10.0.0.1", "10.0.0.9", "fd00::1"], &["debian.local"]));
+
+        let mut moved = resolved(&["10.0.0.9"], &[]);
+        moved.keep_known(&before);
+        assert_eq!(moved, resolved(&["10.0.0.9"], &[]), "an answer replaces what was known");
+    }
+
+    #[test]
+    fn own_addresses_and_doubles_are_left_out() {
+        let peers = ["127.0.0.1", "127.0.1.1", "::1", "192.0.2.7", "192.0.2.7", "fe80::7%eth0"];
+        let peers = peers.map(String::from);
+        let found = resolve("eth0", &peers);
+        assert_eq!(found.peers, resolved(&["192.0.2.7", "fe80::7"], &[]).peers);
+        let alone = resolve("eth0", &peers[..1]);
+        assert!(alone.peers.is_empty() && alone.v4, "it only listens, but with the right family");
     }
 }

@@ -144,18 +144,34 @@ mod tests {
         }
     }
 
+    /// In a process of its own: a lock holds for all threads, and for as long as they live.
     #[test]
-    fn a_refused_memory_lock_names_the_limit() {
-        // Locking the test process would be unkind to its other threads, and succeeds or not by
-        // machine; the text is what people see.
-        let refused = Refused {
-            what: "memory lock".into(),
-            why: Errno::NOMEM,
-            cure: "raise the limit".into(),
-        };
-        assert_eq!(
-            refused.to_string(),
-            "no memory lock: Cannot allocate memory (os error 12); raise the limit"
-        );
+    fn locked_memory_is_locked_or_the_refusal_names_the_limit() {
+        const ASKED: &str = "LATIDO_TEST_LOCK_MEMORY";
+        if std::env::var_os(ASKED).is_none() {
+            let name = "platform::sched::tests::\
+                        locked_memory_is_locked_or_the_refusal_names_the_limit";
+            let child = std::process::Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", name, "--test-threads=1"])
+                .env(ASKED, "1")
+                .output()
+                .expect("starts");
+            assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+            assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+            return;
+        }
+        prefault_stack();
+        let result = lock_memory();
+        let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+        let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("VmLck");
+        let locked: u64 = locked.trim().trim_end_matches(" kB").parse().expect("a number");
+        match result {
+            Ok(()) => assert!(locked > 1000, "only {locked} kB are locked"),
+            Err(refused) => {
+                assert_eq!(locked, 0, "nothing changed");
+                let text = refused.to_string();
+                assert!(text.contains("CAP_IPC_LOCK") && text.contains("KiB"), "{text}");
+            }
+        }
     }
 }

@@ -122,6 +122,46 @@ fn three_links_on_one_port_do_not_mix() {
 }
 
 #[test]
+fn a_broadcast_that_was_made_a_unicast_below_ip_stays_a_broadcast() {
+    let (one, two) = pair();
+    // As Wi-Fi access points do: the frame goes to the receiver's own hardware address.
+    two.ip("link set eth0 address 02:00:00:00:00:02");
+    one.ip("link set eth0 broadcast 02:00:00:00:00:02");
+    let mut here = [one.open(&broadcast())];
+    let mut there = [two.open(&broadcast())];
+    let mut other = two.open(&unicast(&["10.77.0.1"]));
+    each_hears_its_own(&mut here, &mut there);
+    assert!(drain(&mut other).is_empty(), "a broadcast on the unicast link");
+}
+
+#[test]
+fn sockets_are_prepared_for_a_busy_machine_and_for_scripts() {
+    let (one, _two) = pair();
+    let links = [broadcast(), multicast("225.0.0.1"), multicast("ff02::1"), unicast(&["fd77::2"])];
+    for port in links.iter().map(|link| one.open(link)) {
+        let flags = rustix::io::fcntl_getfd(port.fd()).expect("flags");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC), "scripts inherit nothing");
+        let Kind::Udp(udp) = &port.kind else { panic!("{port:?}") };
+        let socket = udp.socket();
+        assert!(socket.nonblocking().expect("flags"));
+        assert_eq!(socket.priority().expect("priority"), 6);
+        // The kernel doubles what was asked for.
+        assert_eq!(socket.recv_buffer_size().expect("size"), 2 << 20);
+        let fixed = socket.detach_filter().expect_err("the filter is locked");
+        assert_eq!(fixed.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    let link = Medium::Multicast {
+        interface: "eth0".into(),
+        port: PORT,
+        group: "225.0.0.1".parse().expect("an address"),
+        ttl: 7,
+    };
+    let port = one.open(&self::link("ttl", link));
+    let Kind::Udp(udp) = &port.kind else { panic!("{port:?}") };
+    assert_eq!(udp.socket().multicast_ttl_v4().expect("ttl"), 7);
+}
+
+#[test]
 fn ipv6_links_do_not_mix_either() {
     let (one, two) = pair();
     let groups = [multicast("ff02::4c41"), multicast("ff05::4c41")];
