@@ -1,1 +1,2 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
+pub mod namespace;
