@@ -3,5 +3,9 @@ use std::process::ExitCode;
 
 /// Runs the program and returns its exit code: 0 done, 1 refused or failed, 2 usage.
 pub fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(code) = crate::lab::subcommand(&args) {
+        return code;
+    }
     ExitCode::from(2)
 }

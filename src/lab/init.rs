@@ -6,7 +6,7 @@ use super::error::{Doing, Error, Result};
 use crate::platform::namespace;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::net::{RecvFlags, SendFlags};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitOptions};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{Write, stderr, stdin};
@@ -218,7 +218,3 @@ fn hide_host(warnings: &mut Vec<String>) {
     }
 }
 
-/// `Pid` of a number that came from the kernel.
-pub(super) fn pid(number: i32) -> Result<Pid> {
-    Pid::from_raw(number).ok_or_else(|| Error::new("process 0 is not one of the node's"))
-}

@@ -2,6 +2,9 @@
 use super::error::{Error, Result};
 use crate::platform::namespace;
 use std::fs;
+use std::io::{Write, stderr};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 /// What to do where the kernel gives neither.
 const CURE: &str = "run it as root, or allow user namespaces:\n  \
@@ -61,4 +64,19 @@ fn retry_while_thread_ends(attempt: fn() -> std::io::Result<()>) -> std::io::Res
         }
     }
     outcome
+}
+
+/// `lab-root COMMAND…`: becomes root of a user namespace where needed, then runs the command in
+/// its place. For test runners, which have threads.
+pub(super) fn main(mut args: impl Iterator<Item = String>) -> ExitCode {
+    let why = match (acquire(), args.next()) {
+        (Err(why), _) => why.to_string(),
+        (Ok(()), None) => "usage: lab-root COMMAND…".to_owned(),
+        (Ok(()), Some(program)) => {
+            let why = Command::new(&program).args(args).exec();
+            format!("cannot run {program}: {why}")
+        }
+    };
+    let _ = writeln!(stderr(), "latido: {why}");
+    ExitCode::FAILURE
 }

@@ -1,2 +1,4 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
 pub mod namespace;
+pub mod tap;
+pub mod netlink;
