@@ -4,6 +4,7 @@ use latido::lab::client::{Client, Probe, Question};
 use latido::lab::relay::Fate;
 use latido::lab::{CLIENT, CROSSOVER, Exit, LAN, Lab, Plan, Switch, wait};
 use latido::platform::netlink::{Address, Socket};
+use latido::platform::tap::{OFFLOAD_HEADER, Tap};
 use rustix::process::Signal;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
@@ -51,6 +52,25 @@ fn set_virtual(lab: &Lab, node: &str, present: bool) {
         .unwrap();
 }
 
+/// Announces the virtual address at a node by a gratuitous ARP request (RFC 5227).
+fn announce(lab: &Lab, node: &str) {
+    lab.node(node)
+        .inside(|| {
+            let mac = Socket::open().unwrap().link("eth0").unwrap().unwrap().mac.unwrap();
+            let IpAddr::V4(address) = VIRTUAL else { unreachable!() };
+            let mut frame = vec![0; OFFLOAD_HEADER];
+            frame.extend([0xff; 6]);
+            frame.extend(mac);
+            frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+            frame.extend(mac);
+            frame.extend(address.octets());
+            frame.extend([0; 6]);
+            frame.extend(address.octets());
+            Tap::open("eth0").unwrap().send(&frame).unwrap();
+        })
+        .unwrap();
+}
+
 /// Whether an interface of a node has a carrier.
 fn carrier(lab: &Lab, node: &str, interface: &'static str) -> bool {
     lab.node(node)
@@ -85,9 +105,19 @@ fn a_power_cut_shows_as_an_outage_of_the_time_it_took() {
         let cut = lab.node("pi").power_cut().unwrap();
         assert!(lab.ownership().holders(VIRTUAL).is_empty());
         let away = Duration::from_millis(400);
-        std::thread::sleep(away.saturating_sub(cut.elapsed()));
+        let left = away.saturating_sub(cut.elapsed());
+        wait::never(left, "an answer from a dead node", || {
+            client.last_answer().filter(|(_, at)| *at > cut + Duration::from_millis(50))
+        })
+        .unwrap();
         set_virtual(&lab, "laptop", true);
-        // Nobody announces here: the client's neighbour cache has to find out by itself.
+        // The client's own neighbour cache is part of the measurement: unannounced, the new
+        // owner is not asked.
+        wait::never(Duration::from_millis(300), "an answer before the announcement", || {
+            client.last_answer().filter(|(server, _)| server == "laptop")
+        })
+        .unwrap();
+        announce(&lab, "laptop");
         answered_by(&client, "laptop");
         let end = settle();
         let missed = client.missed(begin, end);
@@ -106,6 +136,7 @@ fn a_power_cut_shows_as_an_outage_of_the_time_it_took() {
         lab.node("laptop").power_on().unwrap();
         serve(&lab);
         set_virtual(&lab, "pi", true);
+        announce(&lab, "pi");
     }
 }
 
