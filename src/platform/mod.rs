@@ -1,4 +1,3 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
 pub mod namespace;
 pub mod tap;
-pub mod netlink;
