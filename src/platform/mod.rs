@@ -4,3 +4,8 @@ pub mod tap;
 pub mod calendar;
 pub mod signal;
 pub mod words;
+
+pub mod clock;
+pub mod netlink;
+pub mod packet;
+pub mod process;
