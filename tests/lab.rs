@@ -102,6 +102,10 @@ fn a_power_cut_shows_as_an_outage_of_the_time_it_took() {
         let client = Client::start(lab.client(CLIENT), question).unwrap();
         answered_by(&client, "pi");
         let begin = Instant::now();
+        wait::until(SOON, "a history of answers", || {
+            (client.missed(begin, Instant::now()).asked > 100).then_some(())
+        })
+        .unwrap();
         let cut = lab.node("pi").power_cut().unwrap();
         assert!(lab.ownership().holders(VIRTUAL).is_empty());
         let away = Duration::from_millis(400);
