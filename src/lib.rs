@@ -14,6 +14,8 @@ pub mod config;
 #[cfg(feature = "std")]
 pub mod control;
 #[cfg(feature = "std")]
+pub mod engine;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;

@@ -51,6 +51,9 @@ struct Cli {
 enum Command {
     /// Run the daemon in the foreground.
     Run(RunArgs),
+    /// The engine process that `run` starts and watches.
+    #[command(hide = true)]
+    Engine(RunArgs),
     Check(check::Args),
     /// Show nodes, links and groups; problems first.
     Status(status::Args),
@@ -79,8 +82,13 @@ pub struct Where {
 /// Runs the program and returns its exit code: 0 done, 1 refused or failed, 2 usage, 3 not
 /// running, 4 unknown.
 pub fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os().skip(1).map_while(|arg| arg.into_string().ok()).collect();
+    if let Some(code) = crate::lab::subcommand(&args) {
+        return code;
+    }
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Engine(args) => run::engine(&args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
         Command::Standby(args) => command::standby(&args),
