@@ -19,3 +19,9 @@ pub mod link;
 pub mod platform;
 #[cfg(feature = "std")]
 pub mod resource;
+#[cfg(feature = "std")]
+pub mod runtime;
+#[cfg(feature = "std")]
+pub mod tell;
+#[cfg(feature = "std")]
+pub mod control;

@@ -1,1 +1,4 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
+pub mod calendar;
+pub mod signal;
+pub mod words;
