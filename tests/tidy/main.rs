@@ -5,7 +5,7 @@
 mod samples;
 mod source;
 
-use source::{Source, before, body, rest, test_files, words};
+use source::{Source, before, body, is_word, rest, test_files, words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;

@@ -2,19 +2,19 @@
 use std::collections::BTreeSet;
 
 /// A source file, taken apart: every part is as long as the whole, what is not of it is blank.
-pub struct Source {
-    pub path: String,
-    pub text: Vec<char>,
-    pub code: Vec<char>,
-    pub comments: Vec<char>,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: Vec<char>,
+    pub(crate) code: Vec<char>,
+    pub(crate) comments: Vec<char>,
     /// Where each line starts.
-    pub line_starts: Vec<usize>,
+    pub(crate) line_starts: Vec<usize>,
     /// Lines (from 0) in `#[cfg(test)]` items.
-    pub test_lines: BTreeSet<usize>,
+    pub(crate) test_lines: BTreeSet<usize>,
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let text: Vec<char> = text.chars().collect();
         let (code, comments) = separate(&text);
         let mut line_starts = vec![0];
@@ -27,38 +27,38 @@ impl Source {
     }
 
     /// The line of a position, from 0.
-    pub fn line(&self, position: usize) -> usize {
+    pub(crate) fn line(&self, position: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= position) - 1
     }
 
-    pub fn lines(part: &[char]) -> Vec<String> {
+    pub(crate) fn lines(part: &[char]) -> Vec<String> {
         part.split(|c| *c == '\n').map(|line| line.iter().collect()).collect()
     }
 
-    pub fn is_test(&self, position: usize) -> bool {
+    pub(crate) fn is_test(&self, position: usize) -> bool {
         self.path.starts_with("tests/") || self.test_lines.contains(&self.line(position))
     }
 
-    pub fn complain(&self, complaints: &mut Vec<String>, position: usize, what: &str) {
+    pub(crate) fn complain(&self, complaints: &mut Vec<String>, position: usize, what: &str) {
         complaints.push(format!("{}:{}: {what}", self.path, self.line(position) + 1));
     }
 
     /// The layer: the first name below `src/`; none for `lib.rs`, `main.rs` and tests.
-    pub fn layer(&self) -> Option<&str> {
+    pub(crate) fn layer(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
         let name = inside.split('/').next()?.trim_end_matches(".rs");
         (name != "lib" && name != "main").then_some(name)
     }
 
     /// How many modules deep the file is: `src/link/mod.rs` 1, `src/link/udp.rs` 2.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         inside.trim_end_matches("/mod").split('/').count()
     }
 }
 
 /// Splits a text into code and comments; string and character literals are in neither.
-pub fn separate(text: &[char]) -> (Vec<char>, Vec<char>) {
+pub(crate) fn separate(text: &[char]) -> (Vec<char>, Vec<char>) {
     let blank = |c: &char| if *c == '\n' { '\n' } else { ' ' };
     let mut code: Vec<char> = text.iter().map(blank).collect();
     let mut comments = code.clone();
@@ -84,12 +84,12 @@ pub fn separate(text: &[char]) -> (Vec<char>, Vec<char>) {
     (code, comments)
 }
 
-pub fn starts(text: &[char], at: usize, what: &str) -> bool {
+pub(crate) fn starts(text: &[char], at: usize, what: &str) -> bool {
     what.chars().enumerate().all(|(offset, c)| text.get(at + offset) == Some(&c))
 }
 
 /// The end of a block comment; they nest.
-pub fn block_comment_end(text: &[char], start: usize) -> usize {
+pub(crate) fn block_comment_end(text: &[char], start: usize) -> usize {
     let (mut at, mut depth) = (start, 0);
     while at < text.len() {
         if starts(text, at, "/*") {
@@ -109,7 +109,7 @@ pub fn block_comment_end(text: &[char], start: usize) -> usize {
 }
 
 /// The end of the string or character literal at `start`; `start` itself if there is none.
-pub fn literal_end(text: &[char], start: usize) -> usize {
+pub(crate) fn literal_end(text: &[char], start: usize) -> usize {
     match text[start] {
         '"' => quoted_end(text, start, '"'),
         '\'' if text.get(start + 1) == Some(&'\\') => quoted_end(text, start, '\''),
@@ -132,11 +132,11 @@ pub fn literal_end(text: &[char], start: usize) -> usize {
 }
 
 /// Whether the `b` or `c` at `at` begins a word, as in `br"…"`.
-pub fn is_prefix(text: &[char], at: usize) -> bool {
+pub(crate) fn is_prefix(text: &[char], at: usize) -> bool {
     matches!(text[at], 'b' | 'c') && (at == 0 || !is_word(text[at - 1]))
 }
 
-pub fn quoted_end(text: &[char], start: usize, quote: char) -> usize {
+pub(crate) fn quoted_end(text: &[char], start: usize, quote: char) -> usize {
     let mut at = start + 1;
     while at < text.len() && text[at] != quote {
         at += if text[at] == '\\' { 2 } else { 1 };
@@ -144,12 +144,12 @@ pub fn quoted_end(text: &[char], start: usize, quote: char) -> usize {
     (at + 1).min(text.len())
 }
 
-pub fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
 /// The words of a text and where they start.
-pub fn words(text: &[char]) -> Vec<(usize, String)> {
+pub(crate) fn words(text: &[char]) -> Vec<(usize, String)> {
     let mut found: Vec<(usize, String)> = Vec::new();
     for (at, c) in text.iter().enumerate().filter(|(_, c)| is_word(**c)) {
         match found.last_mut() {
@@ -161,18 +161,18 @@ pub fn words(text: &[char]) -> Vec<(usize, String)> {
 }
 
 /// What follows `position`, blanks left out, so that `std :: fs` reads `std::fs`.
-pub fn rest(code: &[char], position: usize, length: usize) -> String {
+pub(crate) fn rest(code: &[char], position: usize, length: usize) -> String {
     code[position..].iter().filter(|c| !c.is_whitespace()).take(length).collect()
 }
 
 /// What stands before `position`, the nearest character that is not blank.
-pub fn before(code: &[char], position: usize) -> Option<char> {
+pub(crate) fn before(code: &[char], position: usize) -> Option<char> {
     code[..position].iter().rev().find(|c| !c.is_whitespace()).copied()
 }
 
 /// The body that belongs to an item at `position`: from its first brace to the brace that closes
 /// it; none if a semicolon comes first.
-pub fn body(code: &[char], position: usize) -> Option<(usize, usize)> {
+pub(crate) fn body(code: &[char], position: usize) -> Option<(usize, usize)> {
     let mut nesting = 0;
     let mut open = None;
     for (at, c) in code.iter().enumerate().skip(position) {
@@ -198,7 +198,7 @@ pub fn body(code: &[char], position: usize) -> Option<(usize, usize)> {
 }
 
 /// Positions of attributes that make an item part of the tests only.
-pub fn test_attributes(code: &[char]) -> Vec<usize> {
+pub(crate) fn test_attributes(code: &[char]) -> Vec<usize> {
     let test = |at: usize| {
         let head = rest(code, at, 64);
         head.starts_with("#[cfg(test)]") || head.starts_with("#[cfg(all(test,")
@@ -207,7 +207,7 @@ pub fn test_attributes(code: &[char]) -> Vec<usize> {
 }
 
 /// The lines of items that are part of the tests only.
-pub fn test_items(source: &Source) -> BTreeSet<usize> {
+pub(crate) fn test_items(source: &Source) -> BTreeSet<usize> {
     let code = &source.code;
     let after = |at: usize| at + code[at..].iter().take_while(|c| **c != ']').count() + 1;
     test_attributes(code)
@@ -218,7 +218,7 @@ pub fn test_items(source: &Source) -> BTreeSet<usize> {
 }
 
 /// Files that are test modules because of `#[cfg(test)] mod name;`, without `.rs`.
-pub fn test_files(source: &Source) -> Vec<String> {
+pub(crate) fn test_files(source: &Source) -> Vec<String> {
     let folder = match source.path.rsplit_once('/') {
         Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder.to_owned(),
         _ => source.path.trim_end_matches(".rs").to_owned(),
