@@ -1,0 +1,1 @@
+//! Whole Ethernet frames through AF_PACKET.
