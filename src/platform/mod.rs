@@ -2,8 +2,13 @@
 
 pub mod calendar;
 pub mod clock;
+pub mod filter;
+pub mod local;
+pub mod mailbox;
 pub mod netlink;
 pub mod packet;
 pub mod process;
+pub mod sched;
 pub mod signal;
+pub mod tty;
 pub mod words;
