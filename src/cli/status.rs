@@ -154,6 +154,12 @@ fn problems(report: &Report) -> Vec<String> {
             link.name
         ));
     }
+    for node in report.nodes.iter().filter(|node| node.standby) {
+        problems.push(format!(
+            "{} is in standby and takes nothing. To end that, there: latido failback",
+            node.name
+        ));
+    }
     for warning in &report.realtime.warnings {
         problems.push(warning.clone());
     }

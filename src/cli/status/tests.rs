@@ -112,7 +112,8 @@ PROBLEMS
 #[test]
 fn every_state_that_needs_somebody_is_a_problem() {
     type Change = fn(&mut Report);
-    let changes: [(Change, &str); 9] = [
+    let changes: [(Change, &str); 10] = [
+        (|report| report.nodes[1].standby = true, "pi is in standby"),
         (|report| report.groups[0].failed_here = true, "latido failback --group ftp"),
         (|report| report.groups[0].able = false, "LAN cable"),
         (|report| report.groups[0].owner = None, "runs nowhere"),
