@@ -471,7 +471,7 @@ fn a_failed_start_ends_there_and_everything_is_stopped_all_the_same() {
 fn a_hanging_start_is_killed_with_its_children_at_its_time() {
     let mut lab = Lab::new("hang");
     // A grandchild in a process group of its own that ignores every request to end.
-    let body = "[ $action = start ] || exit 0
+    let body = "[ $action = status ] && exit 3; [ $action = stop ] && exit 0
         set -m; (trap '' TERM HUP INT; echo $$ >/dev/null; exec sleep 77) & echo $! >$state.new
         mv $state.new $state; echo waiting for godot; trap '' TERM; while :; do sleep 1; done";
     let script = lab.script("hang", body, Duration::from_millis(800));

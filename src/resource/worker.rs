@@ -175,8 +175,7 @@ impl<R: Fn(Report)> Worker<R> {
             let result = match &resource.kind {
                 Kind::Address(address) => self.start_address(&label, address),
                 Kind::Service { .. } | Kind::Script { .. } => {
-                    self.started[index] = true;
-                    self.start_script(&label, resource)
+                    self.start_script(&label, index, resource)
                 }
             };
             if let Err(why) = result {
@@ -226,8 +225,14 @@ impl<R: Fn(Report)> Worker<R> {
         Ok(())
     }
 
-    fn start_script(&mut self, label: &str, resource: &Resource) -> Result<(), String> {
+    fn start_script(
+        &mut self,
+        label: &str,
+        index: usize,
+        resource: &Resource,
+    ) -> Result<(), String> {
         let program = Program::locate(&resource.kind)?;
+        self.started[index] = true;
         let end = Instant::now() + resource.start_timeout;
         if !matches!(program, Program::Unit(_)) {
             // Heartbeat's order: what runs already is not started again.
