@@ -1,0 +1,5 @@
+//! The real daemon in pairs of nodes: configurations that people really wrote, and the commands.
+#![cfg(target_os = "linux")]
+mod commands;
+#[path = "../world/mod.rs"]
+mod world;
