@@ -12,6 +12,8 @@ pub mod cli;
 #[cfg(feature = "std")]
 pub mod config;
 #[cfg(feature = "std")]
+pub mod control;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
@@ -23,5 +25,3 @@ pub mod resource;
 pub mod runtime;
 #[cfg(feature = "std")]
 pub mod tell;
-#[cfg(feature = "std")]
-pub mod control;

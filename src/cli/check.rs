@@ -1,10 +1,9 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 use crate::config::{
     Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
-    describe, differences, format_duration, load,
+    colours, describe, differences, format_duration, load,
 };
 use std::fmt::Write as _;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -82,12 +81,8 @@ impl Outcome {
             };
             let message = format!("the nodes differ in {line}");
             let place = self.checked.first().map(|(source, _)| source.path().to_path_buf());
-            let found = Diagnostic::whole(
-                Severity::Error,
-                &place.unwrap_or_default(),
-                &message,
-                cure,
-            );
+            let found =
+                Diagnostic::whole(Severity::Error, &place.unwrap_or_default(), &message, cure);
             let _ = writeln!(text, "{}\n", found.render(styled));
         }
         text
@@ -128,12 +123,6 @@ pub fn run(args: Args) -> ExitCode {
         print!("{}", outcome.text(colours(&std::io::stdout())));
     }
     if outcome.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Whether to print colours: on a terminal, unless NO_COLOR is set (no-color.org).
-pub(super) fn colours(stream: &impl IsTerminal) -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !unwanted
 }
 
 fn plural(count: usize, what: &str) -> String {
@@ -240,7 +229,9 @@ fn summary(config: &Config) -> String {
             ids.join(", ")
         );
     } else {
-        text.push_str("frames    unauthenticated: anybody who can send to a link can take the cluster over\n");
+        text.push_str(
+            "frames    unauthenticated: anybody who can send to a link can take the cluster over\n",
+        );
     }
     text
 }
@@ -249,7 +240,7 @@ fn rule_cost(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => {
             "rule      assume-dead: NOT SAFE in a partition. With every path cut, both nodes will \
-             own every group\n          until a path is back; then the later owner lets go\n"
+             own every group\n          until a path is back; then one of them lets go\n"
         }
     }
 }

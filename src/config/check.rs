@@ -15,8 +15,10 @@ pub(super) const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Resources of one group.
 const RESOURCES_MAX: usize = 64;
-/// Largest frame of a pair with two groups, in bytes (design §4).
-const FRAME_BYTES: u64 = 128;
+/// Bytes of a usual frame on a serial line (design §4: at most 128), framing included.
+const SERIAL_FRAME_BYTES: u64 = 150;
+/// Bits on the line for each byte: start, eight, stop.
+const SERIAL_BITS: u64 = 10;
 
 /// Checks a configuration; `None` if there is any error, now or reported before.
 pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
@@ -118,7 +120,8 @@ fn check_timing(timing: &RawTiming, report: &mut Report) {
     if initial_dead.value > Duration::from_secs(86_400)
         || failback_delay.value > Duration::from_secs(86_400)
     {
-        let longer = if initial_dead.value > failback_delay.value { initial_dead } else { failback_delay };
+        let longer =
+            if initial_dead.value > failback_delay.value { initial_dead } else { failback_delay };
         report.error(longer.at, "longer than a day", "at most 24h");
     }
 }
@@ -127,7 +130,9 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
     let media = &raw.links;
     if media.is_empty() {
         let cure = match raw.source {
-            Source::Latido(_) => "add `[[link]]` with `udp = \"broadcast\"` and `interface = \"eth0\"`",
+            Source::Latido(_) => {
+                "add `[[link]]` with `udp = \"broadcast\"` and `interface = \"eth0\"`"
+            }
             Source::Heartbeat(_) => "add a line such as `bcast eth0` or `serial /dev/ttyS0`",
         };
         report.error(raw.whole, "no links: the nodes cannot hear each other", cure);
@@ -137,7 +142,9 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
         report.error(extra.at, message, "remove some");
     }
     for (index, link) in media.iter().enumerate() {
-        if let Some(first) = media[..index].iter().find(|other| same_path(&other.value, &link.value)) {
+        if let Some(first) =
+            media[..index].iter().find(|other| same_path(&other.value, &link.value))
+        {
             let line = report.line(first.at);
             report.error(link.at, format!("the same link as in line {line}"), "remove one of them");
         }
@@ -181,18 +188,25 @@ fn same_path(a: &Medium, b: &Medium) -> bool {
 
 fn check_baud(link: &Located<Medium>, interval: Duration, report: &mut Report) {
     let Medium::Serial { device, baud } = &link.value else { return };
-    // 8N1: ten bits for a byte.
-    let frame = Duration::from_micros(FRAME_BYTES * 10 * 1_000_000 / u64::from(*baud).max(1));
-    if frame > interval {
-        let times = frame.as_micros() / interval.as_micros().max(1) + 1;
+    let every = link.value.every(interval);
+    if every > 1 {
         let message = format!(
-            "{}: a frame takes {} at {baud} baud, longer than the interval ({})",
+            "{}: {baud} baud are too slow for a heartbeat every {}: it carries one in {every}",
             device.display(),
-            format_duration(Duration::from_millis(frame.as_millis() as u64)),
             format_duration(interval)
         );
-        let cure = format!("it carries every {times}. heartbeat only; a higher speed carries them all");
-        report.warning(link.at, message, cure);
+        report.warning(link.at, message, "a higher speed on both ends, or a longer interval");
+    }
+}
+
+impl Medium {
+    /// Which of the heartbeats a link carries: every one, or every n-th if it is too slow.
+    pub fn every(&self, interval: Duration) -> u8 {
+        let Medium::Serial { baud, .. } = self else { return 1 };
+        let frame_us = SERIAL_FRAME_BYTES * SERIAL_BITS * 1_000_000 / u64::from(*baud).max(1);
+        let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        // A fifth of the line's time stays free for frames out of turn.
+        u8::try_from((frame_us * 5 / 4).div_ceil(interval_us).max(1)).unwrap_or(u8::MAX)
     }
 }
 
@@ -225,14 +239,15 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
 
 fn check_groups(raw: &Raw, report: &mut Report) {
     let groups = &raw.groups;
-    if groups.is_empty() {
+    // If some could not be read, that has been said.
+    if groups.is_empty() && report.errors() == 0 {
         report.warning(raw.whole, "no groups: there is nothing to take over", "");
     }
     if let Some(extra) = groups.get(GROUPS_MAX) {
         let message = format!("{} groups: at most {GROUPS_MAX}", groups.len());
         report.error(extra.name.at, message, "join some: what moves together is one group");
     }
-    let mut seen: Vec<(&RawResource, &str)> = Vec::new();
+    let mut seen: Vec<(&RawResource, usize)> = Vec::new();
     for (index, group) in groups.iter().enumerate() {
         let name = &group.name;
         if let Some(first) = groups[..index].iter().find(|other| other.name.value == name.value) {
@@ -252,8 +267,8 @@ fn check_groups(raw: &Raw, report: &mut Report) {
             if let Kind::Address(address) = &resource.kind {
                 check_address(address, resource.at, report);
             }
-            check_unique(resource, &name.value, &seen, report);
-            seen.push((resource, &name.value));
+            check_unique(resource, index, &seen, groups, report);
+            seen.push((resource, index));
         }
         check_order(group, report);
     }
@@ -273,7 +288,11 @@ fn check_preference(group: &RawGroup, nodes: &[Located<String>], report: &mut Re
     }
     if group.prefer.len() == 1 && known.len() > 1 {
         let message = format!("only {} may own group {}", group.prefer[0].value, group.name.value);
-        report.warning(group.prefer[0].at, message, "name the other node as well, or nobody takes over");
+        report.warning(
+            group.prefer[0].at,
+            message,
+            "name the other node as well, or nobody takes over",
+        );
     }
 }
 
@@ -283,6 +302,9 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
         report.error(at, format!("{} {why}", address.address), cure);
     }
     if let Some(label) = &address.label {
+        if label.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+            report.error(at, format!("`{label}` is no label"), "such as `eth0:0`");
+        }
         if label.len() > INTERFACE_MAX {
             let message = format!("the label {label} is longer than {INTERFACE_MAX} bytes");
             report.error(at, message, "shorten what comes after the `:`");
@@ -297,7 +319,8 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
             report.error(at, message, format!("write it as `{interface}:0`"));
         }
     }
-    if address.broadcast.is_some_and(|broadcast| !broadcast.is_ipv4() || address.address.is_ipv6()) {
+    if address.broadcast.is_some_and(|broadcast| !broadcast.is_ipv4() || address.address.is_ipv6())
+    {
         report.error(at, "only an IPv4 address has a broadcast address", "remove it");
     }
 }
@@ -305,11 +328,12 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
 /// An address in two places is an error, a service in two groups is doubtful.
 fn check_unique(
     resource: &RawResource,
-    group: &str,
-    seen: &[(&RawResource, &str)],
+    group: usize,
+    seen: &[(&RawResource, usize)],
+    groups: &[RawGroup],
     report: &mut Report,
 ) {
-    let same = |other: &&(&RawResource, &str)| match (&resource.kind, &other.0.kind) {
+    let same = |other: &&(&RawResource, usize)| match (&resource.kind, &other.0.kind) {
         (Kind::Address(a), Kind::Address(b)) => a.address == b.address,
         (Kind::Service { name: a, .. }, Kind::Service { name: b, .. }) => a == b,
         (a, b) => a == b,
@@ -317,9 +341,10 @@ fn check_unique(
     let Some((first, other)) = seen.iter().find(same) else { return };
     let line = report.line(first.at);
     let name = resource_name(&resource.kind);
+    let owner = groups.get(*other).map_or("", |group| &group.name.value);
     match resource.kind {
         Kind::Address(_) => {
-            let message = format!("{name} belongs to group {other} already (line {line})");
+            let message = format!("{name} belongs to group {owner} already (line {line})");
             report.error(resource.at, message, "an address belongs to one group");
         }
         Kind::Service { .. } | Kind::Script { .. } if group == *other => {
@@ -327,7 +352,7 @@ fn check_unique(
             report.error(resource.at, message, "name it once");
         }
         Kind::Service { .. } | Kind::Script { .. } => {
-            let message = format!("{name} is in group {other} too (line {line})");
+            let message = format!("{name} is in group {owner} too (line {line})");
             let cure = "where one node owns both groups, stopping one stops it for the other: \
                         put both addresses in one group";
             report.warning(resource.at, message, cure);
@@ -343,10 +368,13 @@ fn check_order(group: &RawGroup, report: &mut Report) {
         match (&resource.kind, &service) {
             (Kind::Service { name, .. }, None) => service = Some(name.clone()),
             (Kind::Script { script, .. }, Some(before))
-                if DISKS.iter().any(|disk| script.file_name().is_some_and(|name| name == *disk)) =>
+                if DISKS
+                    .iter()
+                    .any(|disk| script.file_name().is_some_and(|name| name == *disk)) =>
             {
                 let disk = script.display();
-                let message = format!("{before} is started before its disk: {disk} comes later in the line");
+                let message =
+                    format!("{before} is started before its disk: {disk} comes later in the line");
                 let cure = format!("if {before} uses the disk, write {disk} before {before}");
                 report.warning(resource.at, message, cure);
             }

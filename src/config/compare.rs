@@ -153,9 +153,8 @@ pub fn differences(a: &Config, b: &Config) -> Vec<String> {
         }
     }
     for (one, two) in [(a, b), (b, a)] {
-        let accepted = two.keys.keys.iter().any(|key| {
-            one.keys.keys.contains(key) && key.0 == one.keys.active
-        });
+        let accepted =
+            two.keys.keys.iter().any(|key| one.keys.keys.contains(key) && key.0 == one.keys.active);
         if !accepted {
             let (one, two) = (one.source.path().display(), two.source.path().display());
             lines.push(format!("keys: {two} does not accept the key that {one} sends with"));

@@ -91,17 +91,9 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
-    /// One line for logs: `ha.cf:3: message; cure`.
-    pub fn one_line(&self) -> String {
-        let mut text = self.file.display().to_string();
-        if self.line > 0 {
-            text.push_str(&format!(":{}:{}", self.line, self.column));
-        }
-        text.push_str(&format!(": {}: {}", self.severity.name(), self.message));
-        if !self.cure.is_empty() {
-            text.push_str(&format!("; {}", self.cure));
-        }
-        text
+    /// Whether the configuration does not run with it.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 
     /// The same for programs.
@@ -116,6 +108,46 @@ impl Diagnostic {
             "cure": self.cure,
         })
     }
+}
+
+/// One line, for logs: `ha.cf:3:5: message; cure`.
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        if !self.cure.is_empty() {
+            write!(f, "; {}", self.cure)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints diagnostics to stderr, with their lines; with colours on a terminal, unless NO_COLOR is
+/// set (no-color.org).
+pub fn print_all(diagnostics: &[Diagnostic]) {
+    let styled = colours(&std::io::stderr());
+    for diagnostic in diagnostics {
+        eprintln!("{}\n", diagnostic.render(styled));
+    }
+}
+
+/// Sends diagnostics to the log, one line each.
+pub fn log_all(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        match diagnostic.severity {
+            Severity::Warning => log::warn!("{diagnostic}"),
+            Severity::Error => log::error!("{diagnostic}"),
+        }
+    }
+}
+
+/// Whether to print colours: on a terminal, unless NO_COLOR is set (no-color.org).
+pub(crate) fn colours(stream: &impl std::io::IsTerminal) -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !unwanted
 }
 
 const NOTHING: [annotate_snippets::Message<'static>; 0] = [];
@@ -217,15 +249,13 @@ impl Report {
             self.errors += 1;
         }
         // Always room for the first error: a configuration is never refused without a reason.
-        if self.items.len() >= DIAGNOSTICS_MAX
-            && !(severity == Severity::Error && self.errors == 1)
+        if self.items.len() >= DIAGNOSTICS_MAX && !(severity == Severity::Error && self.errors == 1)
         {
             return;
         }
         let (line, column, length, source) = self.locate(at);
         let file = self.files.get(at.file).map(|file| file.path.clone()).unwrap_or_default();
-        let found =
-            Diagnostic { severity, file, line, column, length, source, message, cure };
+        let found = Diagnostic { severity, file, line, column, length, source, message, cure };
         if !self.items.iter().any(|(_, known)| *known == found) {
             self.items.push((at, found));
         }

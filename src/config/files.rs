@@ -25,8 +25,7 @@ pub(super) fn read(path: &Path) -> Result<Content, String> {
     };
     // A FIFO in its place must not block the program.
     let nonblocking = rustix::fs::OFlags::NONBLOCK.bits() as i32;
-    let file =
-        File::options().read(true).custom_flags(nonblocking).open(path).map_err(say)?;
+    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(say)?;
     let metadata = file.metadata().map_err(say)?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_string());

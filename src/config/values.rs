@@ -50,9 +50,8 @@ pub(super) fn duration(text: &str, bare_seconds: bool) -> Result<Duration, Strin
 /// A duration as [`duration`] reads it, in the largest unit that is exact.
 pub fn format_duration(span: Duration) -> String {
     let micros = span.as_micros();
-    for (unit, factor) in [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)]
-    {
-        if micros >= factor && micros % factor == 0 {
+    for (unit, factor) in [("h", 3_600_000_000), ("m", 60_000_000)] {
+        if micros >= factor && micros.is_multiple_of(factor) {
             return format!("{}{unit}", micros / factor);
         }
     }
@@ -178,7 +177,8 @@ mod tests {
         ] {
             assert_eq!(duration(text, false), Ok(Duration::from_micros(micros)), "{text}");
         }
-        for text in ["", "s", ".", "1.2.3s", "-1s", "1d", "1e3s", "99999999999999999999s", "9999999h"]
+        for text in
+            ["", "s", ".", "1.2.3s", "-1s", "1d", "1e3s", "99999999999999999999s", "9999999h"]
         {
             assert!(duration(text, false).is_err(), "{text}");
         }

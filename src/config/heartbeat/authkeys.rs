@@ -34,15 +34,20 @@ pub(super) fn read(path: &Path, cluster: &str, report: &mut Report) -> Option<Ke
         }
     };
     let file = report.file(path, &blank_out(&content.bytes));
-    let keys = parse(&content.bytes, file, report);
-    let secrets = keys.1.iter().any(|key| matches!(key.method, Method::Secret(_)));
+    let before = report.errors();
+    let (active, keys) = parse(&content.bytes, file, report);
+    let faulty = report.errors() > before;
+    let secrets = keys.iter().any(|key| matches!(key.method, Method::Secret(_)));
     // Without a secret there is nothing to protect from being read.
     if content.mode & if secrets { 0o066 } else { 0o022 } != 0 {
         let message =
             format!("others than its owner may read or change it (mode {:04o})", content.mode);
         report.error(At::file(file), message, format!("chmod 600 {}", path.display()));
     }
-    choose(keys.0, keys.1, At::file(file), cluster, report)
+    if faulty {
+        return None;
+    }
+    choose(active, keys, At::file(file), cluster, report)
 }
 
 /// Lines of the file with secrets replaced by stars; words keep their order.
@@ -102,7 +107,8 @@ fn parse(bytes: &[u8], file: usize, report: &mut Report) -> Parsed {
             read_auth(&texts, at, &mut active, report);
         } else if let Some(key) = read_key(&texts, &words, at, report) {
             if let Some(first) = keys.iter().find(|other| other.id == key.id) {
-                let message = format!("key {} is in line {} already", key.id, report.line(first.at));
+                let message =
+                    format!("key {} is in line {} already", key.id, report.line(first.at));
                 report.error(at, message, "number them differently, or remove one");
             }
             keys.push(key);
@@ -111,12 +117,7 @@ fn parse(bytes: &[u8], file: usize, report: &mut Report) -> Parsed {
     (active, keys)
 }
 
-fn read_auth(
-    words: &[String],
-    at: At,
-    active: &mut Option<(u8, At)>,
-    report: &mut Report,
-) {
+fn read_auth(words: &[String], at: At, active: &mut Option<(u8, At)>, report: &mut Report) {
     if words[0] != "auth" {
         report.warning(at, format!("`{}` is taken for `auth`", words[0]), "write `auth`");
     }
@@ -154,7 +155,8 @@ fn read_key(texts: &[String], words: &[&[u8]], at: At, report: &mut Report) -> O
     match (method.as_str(), secret) {
         ("crc", None) => Some(Key { id, at, method: Method::Crc }),
         ("crc", Some(_)) => {
-            let message = format!("key {id}: crc uses no secret, so that this one would protect nothing");
+            let message =
+                format!("key {id}: crc uses no secret, so that this one would protect nothing");
             report.error(at, message, format!("write `{id} sha1 SECRET` to use it"));
             None
         }
@@ -176,7 +178,8 @@ fn read_key(texts: &[String], words: &[&[u8]], at: At, report: &mut Report) -> O
 
 fn check_secret(id: u8, secret: &[u8], more: bool, at: At, report: &mut Report) {
     if more {
-        let message = format!("key {id}: the secret ends at the first blank; what follows is not used");
+        let message =
+            format!("key {id}: the secret ends at the first blank; what follows is not used");
         report.warning(at, message, "write the secret without blanks");
     }
     if !secret.is_ascii() {
@@ -186,7 +189,11 @@ fn check_secret(id: u8, secret: &[u8], more: bool, at: At, report: &mut Report) 
     }
     if secret.len() < SECRET_MIN {
         let message = format!("key {id}: a secret of {} bytes can be guessed", secret.len());
-        report.warning(at, message, format!("{SECRET_MIN} or more: `openssl rand -hex 32` prints one"));
+        report.warning(
+            at,
+            message,
+            format!("{SECRET_MIN} or more: `openssl rand -hex 32` prints one"),
+        );
     }
 }
 
@@ -203,11 +210,8 @@ fn choose(
         return None;
     };
     let Some(sending) = keys.iter().find(|key| key.id == active) else {
-        // If its line is wrong, that has been said.
-        if report.errors() == 0 || keys.is_empty() {
-            let message = format!("key {active} is to be used, but is not in the file");
-            report.error(auth, message, format!("add `{active} sha1 SECRET`"));
-        }
+        let message = format!("key {active} is to be used, but is not in the file");
+        report.error(auth, message, format!("add `{active} sha1 SECRET`"));
         return None;
     };
     if matches!(sending.method, Method::Crc) {
@@ -222,7 +226,8 @@ fn choose(
         match key.method {
             Method::Secret(secret) => accepted.push((key.id, derive(&secret, cluster))),
             Method::Crc => {
-                let message = format!("key {} (crc) is not accepted: it would let anybody in", key.id);
+                let message =
+                    format!("key {} (crc) is not accepted: it would let anybody in", key.id);
                 report.warning(key.at, message, "remove the line");
             }
         }

@@ -7,21 +7,48 @@ use super::hacf::{boolean, last, time};
 
 /// Directives whose values are not split at commas.
 pub(super) const WHOLE_LINE: [&str; 10] = [
-    "stonith", "stonith_host", "apiauth", "respawn", "failfast", "ucast", "ucast6", "mcast",
-    "mcast6", "ping_group",
+    "stonith",
+    "stonith_host",
+    "apiauth",
+    "respawn",
+    "failfast",
+    "ucast",
+    "ucast6",
+    "mcast",
+    "mcast6",
+    "ping_group",
 ];
 
 /// Directives that do something here.
 pub(super) const HONOURED: [&str; 23] = [
-    "node", "keepalive", "deadtime", "warntime", "initdead", "udpport", "baud", "bcast", "udp",
-    "ucast", "ucast6", "mcast", "mcast6", "serial", "auto_failback", "nice_failback", "logfile",
-    "debugfile", "logfacility", "debug", "realtime", "rtprio", "deadping",
+    "node",
+    "keepalive",
+    "deadtime",
+    "warntime",
+    "initdead",
+    "udpport",
+    "baud",
+    "bcast",
+    "udp",
+    "ucast",
+    "ucast6",
+    "mcast",
+    "mcast6",
+    "serial",
+    "auto_failback",
+    "nice_failback",
+    "logfile",
+    "debugfile",
+    "logfacility",
+    "debug",
+    "realtime",
+    "rtprio",
+    "deadping",
 ];
 
 /// Directives that are read, checked as far as it makes sense, and named.
-const NAMED: [&str; 8] = [
-    "ping", "ping6", "ping_group", "stonith", "stonith_host", "watchdog", "respawn", "failfast",
-];
+const NAMED: [&str; 8] =
+    ["ping", "ping6", "ping_group", "stonith", "stonith_host", "watchdog", "respawn", "failfast"];
 
 /// Directives that mean nothing here, and why.
 const WITHOUT_MEANING: [(&str, &str); 26] = [
@@ -78,7 +105,11 @@ pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
                 report.error(word.at, message, "such as /dev/watchdog");
             }
             let message = "watchdog is not used: this version does not reset a machine that hangs";
-            report.warning(name.at, message, "the service manager can use it: RuntimeWatchdogSec= of systemd");
+            report.warning(
+                name.at,
+                message,
+                "the service manager can use it: RuntimeWatchdogSec= of systemd",
+            );
         }
         "respawn" | "failfast" => programs(name, words, report),
         "crm" | "pacemaker" => pacemaker(name, words, report),
@@ -164,7 +195,11 @@ fn without_meaning(name: Word, words: &[Word], report: &mut Report) {
             // What it asks for is how it is.
             ("use_logd", Some(word)) if boolean(name, *word, report) == Some(false) => {}
             _ => {
-                report.warning(name.at, format!("{} is not used: {why}", name.text), "remove the line");
+                report.warning(
+                    name.at,
+                    format!("{} is not used: {why}", name.text),
+                    "remove the line",
+                );
             }
         }
         return;

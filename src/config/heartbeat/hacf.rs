@@ -70,7 +70,11 @@ pub(super) fn parse(text: &str, file: usize, report: &mut Report) -> HaCf {
     }
     if hacf.failback.is_none() {
         let message = "auto_failback is not set; Heartbeat then falls back to its `legacy` mode";
-        report.warning(At::file(file), message, "it works like `auto_failback on` here: write it so");
+        report.warning(
+            At::file(file),
+            message,
+            "it works like `auto_failback on` here: write it so",
+        );
     }
     hacf
 }
@@ -167,9 +171,8 @@ impl HaCf {
                 report.error(word.at, message, "from 1 to 65535; Heartbeat's own is 694");
             }
         }
-        let udp = |medium: &Medium| {
-            matches!(medium, Medium::Broadcast { .. } | Medium::Unicast { .. })
-        };
+        let udp =
+            |medium: &Medium| matches!(medium, Medium::Broadcast { .. } | Medium::Unicast { .. });
         if self.media.iter().any(|link| udp(&link.value)) {
             let message = "udpport counts for the bcast and ucast lines below it only";
             report.warning(word.at, message, "move it above them");
@@ -209,7 +212,8 @@ impl HaCf {
             None => (Failback::Auto, "legacy"),
         };
         self.failback = Some(failback);
-        let message = format!("nice_failback is obsolete; Heartbeat takes it for `auto_failback {word}`");
+        let message =
+            format!("nice_failback is obsolete; Heartbeat takes it for `auto_failback {word}`");
         report.warning(name.at, message, "write `auto_failback on` or `auto_failback off` instead");
     }
 
@@ -225,7 +229,8 @@ impl HaCf {
                 }
             },
             _ if !word.text.starts_with('/') => {
-                let message = format!("`{}` is not a full path: nothing is written to it", word.text);
+                let message =
+                    format!("`{}` is not a full path: nothing is written to it", word.text);
                 report.warning(word.at, message, "start it with `/`");
             }
             "logfile" => self.log.file = Some(PathBuf::from(word.text)),
@@ -248,8 +253,7 @@ fn facility(word: Word, report: &mut Report) -> Option<String> {
     }
     let others = format!("one of {} or none", values::FACILITIES.join(", "));
     let cure = did_you_mean(&name, &values::FACILITIES, &others);
-    let message =
-        format!("there is no syslog facility `{}`: nothing is sent to syslog", word.text);
+    let message = format!("there is no syslog facility `{}`: nothing is sent to syslog", word.text);
     report.warning(word.at, message, cure);
     None
 }

@@ -13,13 +13,39 @@ use std::path::{Path, PathBuf};
 const ADDRESS_AGENTS: [&str; 3] = ["IPaddr", "IPaddr2", "IPv6addr"];
 /// The scripts that came with Heartbeat, and DRBD's.
 const AGENTS: [&str; 25] = [
-    "IPaddr", "IPaddr2", "IPv6addr", "SendArp", "IPsrcaddr", "portblock", "Filesystem", "LVM",
-    "drbddisk", "drbdupper", "apache", "MailTo", "Xinetd", "Raid1", "ServeRAID", "LinuxSCSI", "db2",
-    "WAS", "ids", "ICP", "Delay", "AudibleAlarm", "WinPopup", "OCF", "LVM-activate",
+    "IPaddr",
+    "IPaddr2",
+    "IPv6addr",
+    "SendArp",
+    "IPsrcaddr",
+    "portblock",
+    "Filesystem",
+    "LVM",
+    "drbddisk",
+    "drbdupper",
+    "apache",
+    "MailTo",
+    "Xinetd",
+    "Raid1",
+    "ServeRAID",
+    "LinuxSCSI",
+    "db2",
+    "WAS",
+    "ids",
+    "ICP",
+    "Delay",
+    "AudibleAlarm",
+    "WinPopup",
+    "OCF",
+    "LVM-activate",
 ];
 /// Where systemd units live.
-const UNIT_DIRS: [&str; 4] =
-    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNIT_DIRS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 /// Longest word, in bytes.
 const WORD_MAX: usize = 255;
 
@@ -107,8 +133,12 @@ fn read_group(
     let mut resources = Vec::new();
     for word in words {
         let kind = read_resource(*word, node.text, script_dirs, report);
-        let resource =
-            kind.map(|kind| RawResource { at: word.at, kind, start_timeout: None, stop_timeout: None });
+        let resource = kind.map(|kind| RawResource {
+            at: word.at,
+            kind,
+            start_timeout: None,
+            stop_timeout: None,
+        });
         resources.extend(resource);
     }
     let first = &words[0];
@@ -138,7 +168,11 @@ fn read_resource(
     report: &mut Report,
 ) -> Option<Kind> {
     if word.text.len() > WORD_MAX || word.text.contains(char::is_control) {
-        report.error(word.at, "this is no name of a resource", "at most 255 bytes of printable text");
+        report.error(
+            word.at,
+            "this is no name of a resource",
+            "at most 255 bytes of printable text",
+        );
         return None;
     }
     if word.text == "\\" {
@@ -204,15 +238,24 @@ fn read_address(word: Word, skip: usize, node: &str, report: &mut Report) -> Opt
     }
     let (text, at) = parts[0];
     let Ok(address) = text.parse::<IpAddr>() else {
-        report.error(at, format!("`{text}` is no address"), "such as 192.168.0.20 or 192.168.0.20/24/eth0");
+        report.error(
+            at,
+            format!("`{text}` is no address"),
+            "such as 192.168.0.20 or 192.168.0.20/24/eth0",
+        );
         return None;
     };
-    let mut found = Address { address, prefix: None, interface: None, label: None, broadcast: None };
+    let mut found =
+        Address { address, prefix: None, interface: None, label: None, broadcast: None };
     if let Some((bits, at)) = parts.get(1).filter(|part| !part.0.is_empty()) {
         match values::prefix(bits, address) {
             Ok(bits) => found.prefix = Some(bits),
             Err(cure) => {
-                report.error(*at, format!("`{bits}` is no prefix length"), glued(&parts, 1, word, node).unwrap_or(cure));
+                report.error(
+                    *at,
+                    format!("`{bits}` is no prefix length"),
+                    glued(&parts, 1, word, node).unwrap_or(cure),
+                );
             }
         }
     }
@@ -234,7 +277,8 @@ fn read_address(word: Word, skip: usize, node: &str, report: &mut Report) -> Opt
         match broadcast.parse::<Ipv4Addr>() {
             Ok(address) => found.broadcast = Some(IpAddr::V4(address)),
             Err(_) => {
-                let message = format!("`{broadcast}` is no broadcast address, which may stand here");
+                let message =
+                    format!("`{broadcast}` is no broadcast address, which may stand here");
                 let cure = glued(&parts, rest, word, node).unwrap_or_default();
                 report.error(*at, message, cure);
             }
@@ -306,7 +350,8 @@ fn check_agent(
     let kind = if has_args || agent.starts_with('/') { "script" } else { "service" };
     let cure = match meant {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => "install it, or look at its name; where it is missing, the group cannot start".to_string(),
+        None => "install it, or look at its name; where it is missing, the group cannot start"
+            .to_string(),
     };
     report.warning(at, format!("the {kind} `{agent}` is not on this machine"), cure);
     Some(())

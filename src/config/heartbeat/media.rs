@@ -73,7 +73,11 @@ fn serial(hacf: &mut HaCf, words: &[Word], report: &mut Report) {
 fn ucast(hacf: &mut HaCf, name: Word, words: &[Word], report: &mut Report) {
     let [interface, peer] = words else {
         let message = format!("{} has an interface and one peer", name.text);
-        report.error(name.at, message, format!("`{} eth0 192.168.0.21`, one line for each peer", name.text));
+        report.error(
+            name.at,
+            message,
+            format!("`{} eth0 192.168.0.21`, one line for each peer", name.text),
+        );
         return;
     };
     let (mut target, scope) = match peer.text.split_once('%') {

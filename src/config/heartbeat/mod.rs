@@ -30,12 +30,11 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     let cure = "name the directory with --ha-dir; it holds ha.cf, haresources and authkeys";
     let (file, text) = files::text(report, &dir.join("ha.cf"), cure)?;
     let hacf = hacf::parse(&text, file, report);
-    let cure = "write the same file on both nodes: `node address service…`, one line for each group";
+    let cure =
+        "write the same file on both nodes: `node address service…`, one line for each group";
     let resources = files::text(report, &dir.join("haresources"), cure);
     let groups = match &resources {
-        Some((file, text)) => {
-            haresources::parse(text, *file, &hacf, &script_dirs(dir), report)
-        }
+        Some((file, text)) => haresources::parse(text, *file, &hacf, &script_dirs(dir), report),
         None => Vec::new(),
     };
     let cluster = cluster_name(&hacf.nodes);

@@ -11,8 +11,16 @@ use std::time::Duration;
 /// Longest time limit of a start or stop.
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 const RESOURCE: [&str; 10] = [
-    "address", "service", "script", "interface", "label", "broadcast", "args", "script_dirs",
-    "start_timeout", "stop_timeout",
+    "address",
+    "service",
+    "script",
+    "interface",
+    "label",
+    "broadcast",
+    "args",
+    "script_dirs",
+    "start_timeout",
+    "stop_timeout",
 ];
 
 /// Reads all groups.
@@ -27,9 +35,15 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<RawGroup> {
         }
         let name = table.string("name", report);
         if let Some(name) = &name
-            && (name.value.is_empty() || name.value.len() > 255 || name.value.contains(char::is_control))
+            && (name.value.is_empty()
+                || name.value.len() > 255
+                || name.value.contains(char::is_control))
         {
-            report.error(name.at, "this cannot be the name of a group", "1 to 255 bytes of printable text");
+            report.error(
+                name.at,
+                "this cannot be the name of a group",
+                "1 to 255 bytes of printable text",
+            );
         }
         // Without `prefer`, the order of the nodes is the preference.
         let prefer = table.strings("prefer", report).or_else(|| nodes.clone()).unwrap_or_default();
@@ -135,7 +149,11 @@ fn read_address(table: &Table, report: &mut Report) -> Option<Kind> {
     let broadcast = table.string("broadcast", report).and_then(|text| {
         let parsed = text.value.parse().ok();
         if parsed.is_none() {
-            report.error(text.at, format!("`{}` is no address", text.value), "such as \"192.168.0.255\"");
+            report.error(
+                text.at,
+                format!("`{}` is no address", text.value),
+                "such as \"192.168.0.255\"",
+            );
         }
         parsed
     });
@@ -149,7 +167,8 @@ fn read_service(table: &Table, report: &mut Report) -> Option<Kind> {
     let name = text.value.strip_suffix(".service").unwrap_or(&text.value).to_string();
     let odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     if name.is_empty() || name.len() > 255 || name.starts_with('-') || name.contains(odd) {
-        let cure = "the name of a systemd unit or of a script in /etc/init.d; for a path use `script`";
+        let cure =
+            "the name of a systemd unit or of a script in /etc/init.d; for a path use `script`";
         report.error(text.at, format!("`{}` is no service", text.value), cure);
     }
     Some(Kind::Service { name, script_dirs: read_dirs(table, report) })

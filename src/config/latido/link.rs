@@ -24,7 +24,11 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>
             (true, false) => read_udp(&table, report),
             (false, true) => read_serial(&table, report),
             (true, true) => {
-                report.error(table.at("serial"), "a link is either `udp` or `serial`", "make two links of it");
+                report.error(
+                    table.at("serial"),
+                    "a link is either `udp` or `serial`",
+                    "make two links of it",
+                );
                 None
             }
             (false, false) => {
@@ -42,7 +46,11 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>
 /// Reports the keys that mean nothing for this kind of link.
 fn refuse(table: &Table, keys: &[&'static str], kind: &str, report: &mut Report) {
     for key in keys.iter().filter(|key| table.has(key)) {
-        report.error(table.at(key), format!("`{key}` means nothing for a {kind} link"), "remove it");
+        report.error(
+            table.at(key),
+            format!("`{key}` means nothing for a {kind} link"),
+            "remove it",
+        );
     }
 }
 
@@ -68,7 +76,8 @@ fn read_udp(table: &Table, report: &mut Report) -> Option<Medium> {
         return None;
     }
     if !table.has("interface") {
-        let cure = "add `interface = \"eth0\"`: a link is one path, so it is bound to one interface";
+        let cure =
+            "add `interface = \"eth0\"`: a link is one path, so it is bound to one interface";
         report.error(table.at, "this link names no interface", cure);
     }
     let interface = table.string("interface", report)?;

@@ -50,14 +50,19 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
 fn read_cluster(document: &Table, report: &mut Report) -> (String, Vec<Located<String>>) {
     let Some(table) = document.table("cluster", "[cluster]", report) else {
         if !document.has("cluster") {
-            let cure = "start the file with `[cluster]`, `name = \"…\"` and `nodes = [\"…\", \"…\"]`";
+            let cure =
+                "start the file with `[cluster]`, `name = \"…\"` and `nodes = [\"…\", \"…\"]`";
             report.error(document.at, "[cluster] is missing", cure);
         }
         return (String::new(), Vec::new());
     };
     table.only(keys_of("[cluster]"), report);
     if !table.has("name") {
-        report.error(table.at, "the cluster has no name", "add `name = \"…\"`, the same on both nodes");
+        report.error(
+            table.at,
+            "the cluster has no name",
+            "add `name = \"…\"`, the same on both nodes",
+        );
     }
     let name = table.string("name", report);
     if let Some(name) = &name
@@ -162,7 +167,8 @@ fn read_keys(document: &Table, path: &Path, report: &mut Report) -> Option<Keys>
             let cure = "remove `authenticated = false` to use the keys, or else `file`";
             report.error(table.at("file"), "keys that would not be used", cure);
         }
-        let message = "unauthenticated: anybody who can send to these links can take the cluster over";
+        let message =
+            "unauthenticated: anybody who can send to these links can take the cluster over";
         report.warning(table.at("authenticated"), message, CURE);
         return Some(keys::unauthenticated());
     }
@@ -189,13 +195,13 @@ fn read_log(document: &Table, report: &mut Report) -> Log {
         Some(PathBuf::from(path.value))
     };
     let (file, debug_file) = (file("file"), file("debug_file"));
-    let syslog = table.string("syslog", report).and_then(|name| {
+    let syslog = table.string("syslog", report).map(|name| {
         if !values::FACILITIES.contains(&name.value.as_str()) {
             let others = format!("one of {}", values::FACILITIES.join(", "));
             let cure = did_you_mean(&name.value, &values::FACILITIES, &others);
             report.error(name.at, format!("there is no syslog facility {}", name.value), cure);
         }
-        Some(name.value)
+        name.value
     });
     let debug = table.integer("debug", 0..=255, report).unwrap_or(0);
     Log { file, debug_file, syslog, debug: u8::try_from(debug).unwrap_or(u8::MAX) }
