@@ -342,3 +342,34 @@ fn who_am_i() {
     dir.write("nodeinfo", "Beta\n");
     assert_eq!(config.local_node(None), Ok(1));
 }
+
+#[test]
+fn every_directive_is_documented() {
+    // The directives of Heartbeat 3.0.6: none is unknown, each is in the documentation.
+    let documentation = include_str!("../../docs/from-heartbeat.md");
+    for name in "node keepalive deadtime warntime initdead deadping hopfudge udpport bcast ucast mcast \
+                 ucast6 mcast6 serial baud ping ping6 ping_group hbaping auto_failback nice_failback \
+                 respawn failfast apiauth stonith stonith_host watchdog logfile debugfile \
+                 logfacility use_logd conn_logd_time syslogmsgfmt log_badpack debug realtime rtprio \
+                 memreserve coredumps coreroot msgfmt compression compression_threshold \
+                 traditional_compression max_rexmit_delay hbgenmethod uuidfrom autojoin crm pacemaker \
+                 cluster quorum_server env use_apphbd udp"
+        .split_whitespace()
+    {
+        assert!(documentation.contains(&format!("`{name}`")), "{name} is not documented");
+        let loaded = with(&format!("{name} x"));
+        assert!(!said(&loaded).contains("there is no directive"), "{}", said(&loaded));
+        // `x` may be an interface, but nothing else.
+        let honoured = name == "bcast" && good(&loaded).links.len() == 3;
+        assert!(honoured || !said(&loaded).is_empty(), "{name} x is skipped silently");
+    }
+    for name in [
+        "crm_daemon_dir",
+        "crmd_spawns_pengine",
+        "record_config_changes",
+        "record_pengine_inputs",
+        "enable_config_writes",
+    ] {
+        assert!(find(&with(&format!("{name} x")), "Pacemaker").line == 7, "{name}");
+    }
+}

@@ -225,3 +225,14 @@ fn digests_see_what_is_cluster_wide() {
     let loaded = changed("name  = \"ftp\"", "name  = \"www\"");
     assert_ne!(config.cluster_tag(), good(&loaded).cluster_tag());
 }
+
+#[test]
+fn the_example_in_the_documentation_is_good() {
+    let text = include_str!("../../docs/configuration.md");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let example = example.unwrap().replace("/etc/latido/keys", "keys");
+    let (_dir, documented) = Dir::toml(&example);
+    assert_eq!(said(&documented), "");
+    let (_other, tested) = Dir::toml(TOML);
+    assert_eq!(good(&documented).digest(), good(&tested).digest());
+}
