@@ -14,6 +14,8 @@ pub mod config;
 #[cfg(feature = "std")]
 pub mod control;
 #[cfg(feature = "std")]
+pub mod engine;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
@@ -23,5 +25,7 @@ pub mod platform;
 pub mod resource;
 #[cfg(feature = "std")]
 pub mod runtime;
+#[cfg(feature = "std")]
+pub mod supervisor;
 #[cfg(feature = "std")]
 pub mod tell;

@@ -15,7 +15,8 @@ use crate::core::id::GroupId;
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
-use crate::link::{HeaderFilter, Opener};
+use crate::link::Opener;
+use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
@@ -34,8 +35,6 @@ pub const EXIT_AGAIN: u8 = supervisor::EXIT_AGAIN;
 
 /// Letters that may wait for the engine: more than there are groups and links.
 const LETTERS: usize = 64;
-/// Stack that is touched before the memory is locked, in KiB.
-const STACK_KIB: usize = 128;
 
 /// What `latido run` was told.
 #[derive(Clone, Debug)]
@@ -161,7 +160,7 @@ fn resources(
     let report = move |report| {
         reports.put(report);
     };
-    Resources::new(&config.groups, node, ha_dir, shared, config.realtime, report)
+    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
 
@@ -190,7 +189,7 @@ fn become_real_time(config: &Config, teller: &Teller) -> Realtime {
         Ok(()) => realtime.priority = Some(priority),
         Err(error) => realtime.warnings.push(error.to_string()),
     }
-    sched::prefault_stack::<{ STACK_KIB }>();
+    sched::prefault_stack();
     match sched::lock_memory() {
         Ok(()) => realtime.locked = true,
         Err(error) => realtime.warnings.push(error.to_string()),

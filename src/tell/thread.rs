@@ -314,8 +314,7 @@ fn shorten(text: &mut String) {
 }
 
 fn uptime() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::from_micros(now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000)
+    crate::platform::clock::now().since(Instant::default())
 }
 
 #[cfg(test)]
