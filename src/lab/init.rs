@@ -217,4 +217,3 @@ fn hide_host(warnings: &mut Vec<String>) {
         }
     }
 }
-
