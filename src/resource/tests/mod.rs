@@ -67,18 +67,30 @@ impl Lab {
         let mut base = netlink::Address::new(veth, ip("fd00:7::1"), 64);
         base.flags = netlink::Flags::NODAD;
         socket.add_address(&base).expect("added");
-        let vouch = Arc::from([AtomicU64::new(FOREVER)]);
+        let vouch = Arc::from([AtomicU64::new(FOREVER), AtomicU64::new(FOREVER)]);
         Lab { dir, socket, veth, peer, vouch, resources: None, reports: channel().1, jobs: 0 }
     }
 
     fn run(&mut self, resources: Vec<Resource>) {
-        let group =
-            Group { name: "web".into(), prefer: vec![0], failback: Failback::Auto, resources };
+        self.run_groups(vec![("web", resources)]);
+    }
+
+    fn run_groups(&mut self, groups: Vec<(&str, Vec<Resource>)>) {
+        let group = |(name, resources): (&str, Vec<Resource>)| Group {
+            name: name.into(),
+            prefer: vec![0],
+            failback: Failback::Auto,
+            resources,
+        };
+        let groups: Vec<Group> = groups.into_iter().map(group).collect();
         let (sender, reports) = channel();
-        let report = move |report| sender.send(report).expect("the test waits");
+        let report = move |report| {
+            // The test may have ended already.
+            let _ = sender.send(report);
+        };
         let dir = Some(self.dir.as_path());
         let vouch = Arc::clone(&self.vouch);
-        self.resources = Some(Resources::new(&[group], "pi", dir, vouch, report).expect("threads"));
+        self.resources = Some(Resources::new(&groups, "pi", dir, vouch, report).expect("threads"));
         self.reports = reports;
     }
 

@@ -236,3 +236,25 @@ fn the_newest_start_or_probe_wins_and_a_stop_is_never_lost() {
     slots.put(&slots.next, 1, JobId(0));
     assert_eq!(slots.take(), Some(Job::Probe(JobId(0))));
 }
+
+#[test]
+fn a_hanging_group_holds_up_no_other() {
+    let mut lab = Lab::new("independent");
+    let slow = "case $action in start) echo $$ >$state.new; mv $state.new $state; sleep 60;;
+        status) exit 3;; esac";
+    let slow = lab.script("slow", slow, Duration::from_secs(90));
+    let good = lab.good("good");
+    lab.run_groups(vec![("stuck", vec![slow]), ("web", vec![good])]);
+    let (stuck, web) = (group(), GroupId::new(1).expect("the second group"));
+    let resources = lab.resources.as_ref().expect("running");
+    resources.start(stuck, JobId(1));
+    lab.pid("slow.state");
+    resources.start(web, JobId(2));
+    let report = lab.reports.recv_timeout(Duration::from_secs(10)).expect("a report");
+    assert_eq!(report, Report { group: web, job: JobId(2), outcome: Outcome::Running });
+    let begin = Instant::now();
+    lab.resources.take().expect("running").shutdown();
+    assert!(begin.elapsed() < Duration::from_secs(5), "the end waits for no script");
+    let pid = lab.pid("slow.state");
+    assert!(!runs(pid));
+}
