@@ -196,6 +196,9 @@ fn ipv6_links_do_not_mix_either() {
     each_hears_its_own(&mut there, &mut here);
     // The same unicast ports by their link-local addresses.
     drop((here, there));
+    // A datagram may be lost while neighbours find each other, which is not our subject.
+    wait_until_heard(&one, &two, "[fe80::2%2]:9");
+    wait_until_heard(&two, &one, "[fe80::1%2]:9");
     let mut here = [one.open(&unicast(&["fe80::2%eth0"]))];
     let mut there = [two.open(&unicast(&["fe80::1", "fe80::2"]))];
     each_hears_its_own(&mut here, &mut there);
