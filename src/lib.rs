@@ -12,6 +12,10 @@ pub mod cli;
 #[cfg(feature = "std")]
 pub mod config;
 #[cfg(feature = "std")]
+pub mod control;
+#[cfg(feature = "std")]
+pub mod engine;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
@@ -19,3 +23,9 @@ pub mod link;
 pub mod platform;
 #[cfg(feature = "std")]
 pub mod resource;
+#[cfg(feature = "std")]
+pub mod runtime;
+#[cfg(feature = "std")]
+pub mod supervisor;
+#[cfg(feature = "std")]
+pub mod tell;

@@ -7,7 +7,21 @@ macro_rules! index {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        #[serde(try_from = "u8", into = "u8")]
         pub struct $name(u8);
+
+        impl TryFrom<u8> for $name {
+            type Error = &'static str;
+            fn try_from(index: u8) -> Result<Self, Self::Error> {
+                Self::new(index as usize).ok_or("index past the end of its table")
+            }
+        }
+
+        impl From<$name> for u8 {
+            fn from(item: $name) -> u8 {
+                item.0
+            }
+        }
 
         impl $name {
             /// The item at `index`, or `None` past the table's end.
@@ -17,7 +31,7 @@ macro_rules! index {
 
             /// Its place in a table; always within the table's bounds.
             pub const fn index(self) -> usize {
-                // A value from the wire may be anything: fold it into the table.
+                // Always true, but this way the compiler knows it too and leaves no panic behind.
                 (self.0 as usize) % $max
             }
 

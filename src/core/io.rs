@@ -149,6 +149,8 @@ pub enum Output {
     },
     /// Something worth telling.
     Event(Event),
+    /// A clone of this node is about: forget the memory and start anew with another incarnation.
+    Restart,
     /// Everything is stopped and the goodbye is sent: the program may end.
     Exit,
 }

@@ -1,8 +1,32 @@
-//! The state machine that decides everything.
+//! The state machine that decides everything: bytes and time in, decisions out.
+//!
+//! No heap, no clock, no I/O, no panic on any input, bounded work and tables; the same inputs give
+//! the same outputs on every machine. [`Cluster`] has three calls:
+//!
+//! * [`Cluster::handle`]`(now, input)`: one mutation;
+//! * [`Cluster::poll`]`(frame)`: drained to `None` before the next `handle`;
+//! * [`Cluster::deadline`]`()`: when `handle(at, Input::Tick)` is due.
 #![forbid(unsafe_code)]
 
+mod cluster;
+mod command;
+pub mod config;
+mod events;
 pub mod framing;
+mod group;
 pub mod id;
 pub mod io;
 pub mod limits;
+mod memory;
+mod ownership;
+mod peer;
+mod placement;
+pub mod seal;
 pub mod time;
+mod transmit;
+mod voter;
+pub mod wire;
+
+pub use cluster::Cluster;
+pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings};
+pub use memory::MEMORY_MAX;

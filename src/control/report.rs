@@ -1,0 +1,436 @@
+//! `latido status --json`: everything there is to know, with names instead of numbers.
+//!
+//! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::Snapshot;
+use crate::config::{Config, Kind, Rule, Source};
+use crate::core::id::{GroupId, LinkId, NodeId};
+use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
+use crate::core::time::Instant;
+use crate::tell::{Names, Past};
+use serde::{Deserialize, Serialize};
+
+/// The version of this format.
+pub const SCHEMA: u32 = 1;
+
+/// What does not change while the daemon runs, except by a reload.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Names of nodes, links and groups.
+    pub names: Names,
+    /// Where the configuration was read.
+    pub source: String,
+    /// Digest of what must be the same on all nodes, in hexadecimal.
+    pub digest: String,
+    /// False: anybody can make frames.
+    pub authenticated: bool,
+    /// The quorum rule's name.
+    pub rule: String,
+    /// The resources of each group: name and kind.
+    pub resources: Vec<Vec<ResourceReport>>,
+    /// The nodes of each group, best first.
+    pub prefer: Vec<Vec<String>>,
+    /// How the engine is scheduled.
+    pub realtime: Realtime,
+    /// When the engine started.
+    pub started: Instant,
+    /// The supervisor's process, if there is one.
+    pub supervisor: Option<u32>,
+}
+
+impl Facts {
+    /// What a configuration says. `digest`: of what must be the same on all nodes.
+    pub fn of(config: &Config, digest: &[u8], realtime: Realtime, started: Instant) -> Facts {
+        let source = match &config.source {
+            Source::Latido(path) | Source::Heartbeat(path) => path.display().to_string(),
+        };
+        let rule = match config.rule {
+            Rule::AssumeDead => "assume-dead",
+        };
+        let resources = |group: &crate::config::Group| {
+            group
+                .resources
+                .iter()
+                .map(|resource| ResourceReport {
+                    name: resource.name.clone(),
+                    kind: match resource.kind {
+                        Kind::Address(_) => "address",
+                        Kind::Service { .. } => "service",
+                        Kind::Script { .. } => "script",
+                    }
+                    .to_owned(),
+                })
+                .collect()
+        };
+        let prefer = |group: &crate::config::Group| {
+            group.prefer.iter().filter_map(|node| config.nodes.get(*node).cloned()).collect()
+        };
+        Facts {
+            names: Names::of(config),
+            source,
+            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            authenticated: config.keys.authenticated,
+            rule: rule.to_owned(),
+            resources: config.groups.iter().map(resources).collect(),
+            prefer: config.groups.iter().map(prefer).collect(),
+            realtime,
+            started,
+            supervisor: None,
+        }
+    }
+}
+
+/// The whole report.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// True; false stands in an [`Answer`](super::Answer) instead.
+    pub ok: bool,
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// This node's name.
+    pub node: String,
+    /// The program's version.
+    pub version: String,
+    /// The engine's process.
+    pub pid: u32,
+    /// The supervisor's process, if there is one.
+    pub supervisor: Option<u32>,
+    /// Claims may be made: `initial dead` is over or all nodes were seen.
+    pub ready: bool,
+    /// This node is handing over and ending.
+    pub shutting_down: bool,
+    /// Seconds since the engine's start.
+    pub uptime_s: u64,
+    /// Which configuration is in force.
+    pub config: ConfigReport,
+    /// Who may own a group.
+    pub quorum: Quorum,
+    /// False: frames carry no secret, anybody can make them.
+    pub authenticated: bool,
+    /// Every node of the cluster.
+    pub nodes: Vec<NodeReport>,
+    /// This node's links.
+    pub links: Vec<LinkReport>,
+    /// Every group.
+    pub groups: Vec<GroupReport>,
+    /// What was counted since the start.
+    pub counters: CounterReport,
+    /// How the engine is scheduled.
+    pub realtime: Realtime,
+    /// The last events, oldest first.
+    pub events: Vec<EventReport>,
+}
+
+/// Which configuration is in force.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigReport {
+    /// File or directory.
+    pub source: String,
+    /// Digest, hexadecimal.
+    pub digest: String,
+}
+
+/// Who may own a group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quorum {
+    /// The rule's name.
+    pub rule: String,
+    /// Whether two nodes can never own one group at once.
+    pub safe: bool,
+    /// Why, or why not.
+    pub why: String,
+}
+
+/// One node.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeReport {
+    /// Its name.
+    pub name: String,
+    /// unknown, seen, alive, late, dead or left.
+    pub state: String,
+    /// It is the node that reports.
+    pub me: bool,
+    /// It takes nothing.
+    pub standby: bool,
+    /// Milliseconds since its last fresh frame; none for ourselves, or if never heard.
+    pub silence_ms: Option<u64>,
+    /// Its configuration differs from ours.
+    pub config_differs: bool,
+    /// Our links to it.
+    pub links: Vec<PeerLinkReport>,
+}
+
+/// One link to one peer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PeerLinkReport {
+    /// Its name.
+    pub name: String,
+    /// down, one-way or up.
+    pub state: String,
+    /// Round trip in microseconds.
+    pub rtt_us: Option<u64>,
+}
+
+/// One of this node's links.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkReport {
+    /// Its name.
+    pub name: String,
+    /// It can carry frames.
+    pub up: bool,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// One group.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupReport {
+    /// Its name.
+    pub name: String,
+    /// Who owns it.
+    pub owner: Option<String>,
+    /// stopped, starting, running, stopping, blocked or unknown: what its owner does with it.
+    pub state: String,
+    /// The present or latest ownership.
+    pub term: TermReport,
+    /// What this node does with it.
+    pub local: String,
+    /// What is left of this node's lease.
+    pub lease_left_ms: Option<u64>,
+    /// This node failed to start it.
+    pub failed_here: bool,
+    /// It was moved by hand and does not fail back on its own.
+    pub pinned: bool,
+    /// This node could serve its clients.
+    pub able: bool,
+    /// Nodes that could own it now.
+    pub candidates: Vec<String>,
+    /// Nodes that may own it, best first.
+    pub prefer: Vec<String>,
+    /// What it consists of.
+    pub resources: Vec<ResourceReport>,
+}
+
+/// Names one ownership.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TermReport {
+    /// Its number; 0: never owned.
+    pub count: u32,
+    /// Who claimed it.
+    pub node: String,
+}
+
+/// One resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourceReport {
+    /// Its name.
+    pub name: String,
+    /// address, service or script.
+    pub kind: String,
+}
+
+/// What was counted since the start; see the core's `Counters`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct CounterReport {
+    pub sent: u64,
+    pub fresh: u64,
+    pub doubled: u64,
+    pub stale: u64,
+    pub malformed: u64,
+    pub foreign: u64,
+    pub unsealed: u64,
+    pub unreadable: u64,
+    pub own: u64,
+    pub replaced: u64,
+    pub outdated_reports: u64,
+}
+
+/// How the engine is scheduled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Realtime {
+    /// SCHED_RR priority; none: ordinary scheduling.
+    pub priority: Option<u8>,
+    /// Its memory cannot be swapped out.
+    pub locked: bool,
+    /// What was not permitted.
+    pub warnings: Vec<String>,
+}
+
+/// One event.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventReport {
+    /// Local time, or the uptime while the clock was not set.
+    pub time: String,
+    /// Seconds since the machine's start.
+    pub boottime_s: f64,
+    /// error, warning, notice, info or debug.
+    pub level: String,
+    /// What happened.
+    pub text: String,
+}
+
+/// Joins a snapshot, the facts and the last events.
+pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
+    let status = &snapshot.status;
+    let me = status.me;
+    let nodes = (0..facts.names.nodes.len()).filter_map(NodeId::new);
+    let links = (0..facts.names.links.len()).filter_map(LinkId::new);
+    let groups = (0..facts.names.groups.len()).filter_map(GroupId::new);
+    Report {
+        ok: true,
+        schema: SCHEMA,
+        node: facts.names.node(me).to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        supervisor: facts.supervisor,
+        ready: status.ready,
+        shutting_down: status.shutting_down,
+        uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
+        config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
+        quorum: Quorum {
+            rule: facts.rule.clone(),
+            safe: false,
+            why: "when every path between the nodes is cut, both take all groups".to_owned(),
+        },
+        authenticated: facts.authenticated,
+        nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
+        links: links
+            .map(|link| {
+                let up = status.links_up.contains(link);
+                let errno = snapshot.link_errno[link.index()];
+                let error = (!up && errno != 0)
+                    .then(|| std::io::Error::from_raw_os_error(errno).to_string());
+                LinkReport { name: facts.names.link(link).to_owned(), up, error }
+            })
+            .collect(),
+        groups: groups
+            .map(|group| group_report(group, &status.groups[group.index()], facts))
+            .collect(),
+        counters: counters(status.counters),
+        realtime: facts.realtime.clone(),
+        events: events
+            .into_iter()
+            .map(|past| EventReport {
+                time: past.stamp(),
+                boottime_s: past.at.micros() as f64 / 1e6,
+                level: format!("{:?}", past.level).to_lowercase(),
+                text: past.text,
+            })
+            .collect(),
+    }
+}
+
+fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> NodeReport {
+    let known = &snapshot.status.nodes[node.index()];
+    let is_me = node == me;
+    let heard = !is_me && known.state != NodeState::Unknown;
+    let links = (0..facts.names.links.len()).filter_map(LinkId::new).filter(|_| !is_me);
+    NodeReport {
+        name: facts.names.node(node).to_owned(),
+        state: match known.state {
+            NodeState::Unknown => "unknown",
+            NodeState::Seen => "seen",
+            NodeState::Alive => "alive",
+            NodeState::Late => "late",
+            NodeState::Dead => "dead",
+            NodeState::Left => "left",
+        }
+        .to_owned(),
+        me: is_me,
+        standby: if is_me { snapshot.status.standby } else { known.standby },
+        silence_ms: heard.then(|| known.silence.millis()),
+        config_differs: known.differs,
+        links: links
+            .map(|link| {
+                let peer = &known.links[link.index()];
+                PeerLinkReport {
+                    name: facts.names.link(link).to_owned(),
+                    state: match peer.state {
+                        LinkState::Down => "down",
+                        LinkState::OneWay => "one-way",
+                        LinkState::Up => "up",
+                    }
+                    .to_owned(),
+                    rtt_us: peer.rtt.map(|rtt| rtt.micros()),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn group_report(group: GroupId, known: &GroupStatus, facts: &Facts) -> GroupReport {
+    let names = &facts.names;
+    let configured = |node: &NodeId| node.index() < names.nodes.len();
+    GroupReport {
+        name: names.group(group).to_owned(),
+        owner: known.owner.map(|node| names.node(node).to_owned()),
+        state: phase(known.phase).to_owned(),
+        term: TermReport { count: known.term.count, node: names.node(known.term.node).to_owned() },
+        local: phase(known.local).to_owned(),
+        lease_left_ms: known.lease_left.map(|left| left.millis()),
+        failed_here: known.failed_here,
+        pinned: known.pinned,
+        able: known.able,
+        candidates: known
+            .candidates
+            .iter()
+            .filter(configured)
+            .map(|node| names.node(node).to_owned())
+            .collect(),
+        prefer: facts.prefer.get(group.index()).cloned().unwrap_or_default(),
+        resources: facts.resources.get(group.index()).cloned().unwrap_or_default(),
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Unknown => "unknown",
+        Phase::Stopped => "stopped",
+        Phase::Starting => "starting",
+        Phase::Running => "running",
+        Phase::Stopping => "stopping",
+        Phase::Blocked => "blocked",
+    }
+}
+
+fn counters(counters: Counters) -> CounterReport {
+    // Named one by one: a new counter must not be forgotten here.
+    let Counters {
+        sent,
+        fresh,
+        doubled,
+        stale,
+        malformed,
+        foreign,
+        unsealed,
+        unreadable,
+        own,
+        replaced,
+        outdated_reports,
+    } = counters;
+    CounterReport {
+        sent,
+        fresh,
+        doubled,
+        stale,
+        malformed,
+        foreign,
+        unsealed,
+        unreadable,
+        own,
+        replaced,
+        outdated_reports,
+    }
+}

@@ -1,0 +1,353 @@
+//! Serves the control socket, on a thread of its own.
+use super::protocol::{Answer, Order, REQUEST_MAX, Request, command, parse, refusal};
+use super::report::{Facts, report};
+use super::{Peer, Port, Snapshot, connect, hush, ring};
+use crate::tell::{Level, Teller};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::AsFd;
+use serde::Serialize;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Clients at once; more are refused.
+const CLIENTS: usize = 16;
+/// A client that asks nothing, or does not take its reply, for this long is dropped.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long the engine may take for a snapshot or a reply.
+const ENGINE: Duration = Duration::from_secs(2);
+/// Events in a report.
+const EVENTS: usize = 20;
+
+/// What the server has others do.
+pub struct Hooks {
+    /// Reads the configuration again and hands it to the engine. Runs on the server's thread, so
+    /// it may block. Returns the new facts, and a note for whoever asked; on an error nothing has
+    /// changed.
+    #[allow(clippy::type_complexity)]
+    pub reload: Box<dyn FnMut() -> Result<(Facts, String), Answer> + Send>,
+}
+
+/// The running server. Its socket is removed when it is dropped.
+pub struct Server {
+    thread: Option<std::thread::JoinHandle<()>>,
+    bells: Arc<super::Bells>,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Opens the socket (mode 0600) and serves it; returns the engine's end too. The caller holds
+    /// the runtime directory's lock: a socket found there is a dead daemon's, and is replaced.
+    ///
+    /// # Errors
+    /// The socket cannot be made; the path may be too long (107 bytes at most).
+    pub fn start(
+        path: &Path,
+        facts: Facts,
+        teller: Teller,
+        hooks: Hooks,
+    ) -> io::Result<(Server, Port)> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = bind_private(path)?;
+        listener.set_nonblocking(true)?;
+        let (port, peer) = connect()?;
+        let bells = peer.bells.clone();
+        let desk = Desk { peer, facts, teller, hooks, clients: Vec::new(), next: 0 };
+        let thread = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || desk.serve(&listener))?;
+        Ok((Server { thread: Some(thread), bells, path: path.to_owned() }, port))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.bells.end.store(true, Ordering::Release);
+        ring(&self.bells.server);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// A socket that nobody else can open, not even between bind and chmod: it is made under a name
+/// of its own and renamed once it is private.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(".new");
+    let _ = std::fs::remove_file(&hidden);
+    let listener = UnixListener::bind(&hidden)?;
+    std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&hidden, path)?;
+    Ok(listener)
+}
+
+/// What a client waits for.
+#[derive(Debug, PartialEq)]
+enum Waiting {
+    Nothing,
+    Snapshot(Instant),
+    Reply(u32, Instant),
+}
+
+struct Visitor {
+    stream: UnixStream,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    waiting: Waiting,
+    active: Instant,
+    gone: bool,
+}
+
+impl Visitor {
+    fn reply(&mut self, reply: &impl Serialize) {
+        self.waiting = Waiting::Nothing;
+        self.output = serde_json::to_vec(reply).unwrap_or_default();
+        self.output.push(b'\n');
+        self.push();
+    }
+
+    /// Sends what the socket takes.
+    fn push(&mut self) {
+        while !self.output.is_empty() {
+            match self.stream.write(&self.output) {
+                Ok(0) => return self.gone = true,
+                Ok(len) => {
+                    self.output.drain(..len);
+                    self.active = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.gone = true,
+            }
+        }
+    }
+
+    /// Takes what has come; a line that is too long ends the visit.
+    fn pull(&mut self) {
+        let mut buffer = [0u8; 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.gone = true,
+            Ok(len) => {
+                self.input.extend_from_slice(&buffer[..len]);
+                if self.input.len() > REQUEST_MAX {
+                    self.gone = true;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.gone = true,
+        }
+    }
+
+    /// The next whole line, unless a request is still under way.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        if self.waiting != Waiting::Nothing || !self.output.is_empty() || self.gone {
+            return None;
+        }
+        let end = self.input.iter().position(|byte| *byte == b'\n')?;
+        let rest = self.input.split_off(end + 1);
+        self.active = Instant::now();
+        Some(std::mem::replace(&mut self.input, rest))
+    }
+
+    fn events(&self) -> PollFlags {
+        if !self.output.is_empty() {
+            PollFlags::OUT
+        } else if self.waiting == Waiting::Nothing {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        }
+    }
+}
+
+struct Desk {
+    peer: Peer,
+    facts: Facts,
+    teller: Teller,
+    hooks: Hooks,
+    clients: Vec<Visitor>,
+    next: u32,
+}
+
+impl Desk {
+    fn serve(mut self, listener: &UnixListener) {
+        while !self.peer.bells.end.load(Ordering::Acquire) {
+            self.wait(listener);
+            hush(&self.peer.bells.server);
+            self.admit(listener);
+            if self.peer.bells.reload.swap(false, Ordering::AcqRel) {
+                self.reload();
+                ring(&self.peer.bells.engine);
+            }
+            self.answers();
+            for index in 0..self.clients.len() {
+                self.attend(index);
+            }
+            self.clients.retain(|visitor| !visitor.gone);
+        }
+        // What the engine answered last, such as to `stop`.
+        self.answers();
+    }
+
+    fn wait(&self, listener: &UnixListener) {
+        let mut fds = vec![
+            PollFd::new(&self.peer.bells.server, PollFlags::IN),
+            PollFd::new(listener, PollFlags::IN),
+        ];
+        for visitor in &self.clients {
+            fds.push(PollFd::from_borrowed_fd(visitor.stream.as_fd(), visitor.events()));
+        }
+        // Without clients nothing falls due, and nobody wakes the processor.
+        let patience = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+        let patience = (!self.clients.is_empty()).then_some(&patience);
+        let _ = poll(&mut fds, patience);
+    }
+
+    fn admit(&mut self, listener: &UnixListener) {
+        while let Ok((stream, _)) = listener.accept() {
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            let mut visitor = Visitor {
+                stream,
+                input: Vec::new(),
+                output: Vec::new(),
+                waiting: Waiting::Nothing,
+                active: Instant::now(),
+                gone: false,
+            };
+            if self.clients.len() < CLIENTS {
+                self.clients.push(visitor);
+            } else {
+                visitor.reply(&Answer::no("too many clients", "end some of them, try again"));
+            }
+        }
+    }
+
+    fn attend(&mut self, index: usize) {
+        let now = Instant::now();
+        let visitor = &mut self.clients[index];
+        visitor.push();
+        if visitor.waiting == Waiting::Nothing && visitor.output.is_empty() {
+            visitor.pull();
+        }
+        let overdue = match visitor.waiting {
+            Waiting::Nothing => false,
+            Waiting::Snapshot(since) | Waiting::Reply(_, since) => now - since > ENGINE,
+        };
+        if overdue {
+            visitor.reply(&Answer::no(
+                format!("the engine has not answered for {} s", ENGINE.as_secs()),
+                "it hangs or the machine is overloaded: see its log, `latido status` again",
+            ));
+        }
+        // At most one request each turn: no client keeps the others waiting.
+        if let Some(line) = visitor.line() {
+            match parse(&line) {
+                Ok(request) => self.request(index, &request, now),
+                Err(answer) => self.clients[index].reply(&answer),
+            }
+        }
+        let visitor = &mut self.clients[index];
+        visitor.gone |= now.saturating_duration_since(visitor.active) > IDLE;
+    }
+
+    fn request(&mut self, index: usize, request: &Request, now: Instant) {
+        let command = match command(request, &self.facts.names) {
+            Ok(command) => command,
+            Err(answer) => return self.clients[index].reply(&answer),
+        };
+        match (request.command, command) {
+            (_, Some(command)) => {
+                let id = self.next;
+                self.next = self.next.wrapping_add(1);
+                if self.peer.commands.enqueue((id, command)).is_err() {
+                    let answer = Answer::no("the engine is busy", "try again in a moment");
+                    return self.clients[index].reply(&answer);
+                }
+                self.clients[index].waiting = Waiting::Reply(id, now);
+                ring(&self.peer.bells.engine);
+            }
+            (Order::Reload, None) => {
+                let answer = self.reload();
+                self.clients[index].reply(&answer);
+                // Only now: the engine may end at once, so as to start anew.
+                ring(&self.peer.bells.engine);
+            }
+            (_, None) => {
+                self.clients[index].waiting = Waiting::Snapshot(now);
+                self.peer.bells.wanted.store(true, Ordering::Release);
+                ring(&self.peer.bells.engine);
+            }
+        }
+    }
+
+    fn reload(&mut self) -> Answer {
+        match (self.hooks.reload)() {
+            Ok((facts, note)) => {
+                self.teller.rename(facts.names.clone());
+                self.facts = facts;
+                self.teller.reopen();
+                self.teller.say(Level::Notice, format!("configuration read again: {note}"));
+                Answer::done(Some(note))
+            }
+            Err(answer) => {
+                // Log files are opened anew all the same: SIGHUP means that to log rotation.
+                self.teller.reopen();
+                self.teller.say(
+                    Level::Error,
+                    format!(
+                        "configuration not changed: {}; {}",
+                        answer.why.as_deref().unwrap_or("it is not valid"),
+                        answer.cure.as_deref().unwrap_or("see `latido check`")
+                    ),
+                );
+                answer
+            }
+        }
+    }
+
+    /// Passes on what the engine has answered.
+    fn answers(&mut self) {
+        while let Some((id, reply)) = self.peer.replies.dequeue() {
+            let answer = match reply {
+                Ok(()) => Answer::done(None),
+                Err(why) => refusal(why, &self.facts.names),
+            };
+            let asker = self
+                .clients
+                .iter_mut()
+                .find(|visitor| matches!(visitor.waiting, Waiting::Reply(asked, _) if asked == id));
+            if let Some(visitor) = asker {
+                visitor.reply(&answer);
+            }
+        }
+        let mut newest: Option<Snapshot> = None;
+        while let Some(snapshot) = self.peer.snapshots.dequeue() {
+            newest = Some(snapshot);
+        }
+        let Some(snapshot) = newest else { return };
+        let waits = |visitor: &Visitor| matches!(visitor.waiting, Waiting::Snapshot(_));
+        if !self.clients.iter().any(waits) {
+            return;
+        }
+        let events = self.teller.history().last(EVENTS);
+        let reply = report(&snapshot, &self.facts, events);
+        for visitor in self.clients.iter_mut().filter(|visitor| waits(visitor)) {
+            visitor.reply(&reply);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

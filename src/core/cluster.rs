@@ -1,0 +1,491 @@
+//! One node of the cluster: the one door in, the one door out.
+//!
+//! ```text
+//!  handle ─► frame ─► peer (fresh? newest?) ─► grants ─┐
+//!         ├► report ─► group ──────────────────────────┤
+//!         ├► command ──────────────────────────────────┼─► turn: silence, votes, ownership
+//!         └► tick, link, able ─────────────────────────┘            │
+//!  poll  ◄── Remember ◄ Stop ◄ Transmit ◄ Start ◄ … ◄───────────────┘
+//! ```
+//!
+//! Routes only; the rules live in `peer`, `voter`, `ownership`, `placement` and `command`.
+use super::config::{Config, Identity};
+use super::events::Events;
+use super::group::{Group, Job, JobKind};
+use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId};
+use super::io::{Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer};
+use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
+use super::peer::{Judge, Peer, Taken};
+use super::time::{Duration, Instant};
+use super::wire::{Body, DecodeError, FrameBuf, Header};
+
+/// One more than the goodbye frames: one may be lost, all of them hardly.
+const GOODBYES: u8 = 4;
+
+/// The state machine of one node.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) config: Config,
+    pub(super) incarnation: Incarnation,
+    pub(super) predecessor: Option<Incarnation>,
+    pub(super) now: Instant,
+    pub(super) started: Instant,
+    pub(super) peers: [Peer; VOTERS_MAX],
+    pub(super) groups: [Group; GROUPS_MAX],
+    pub(super) links_up: LinkSet,
+    pub(super) standby: bool,
+    pub(super) shutting_down: bool,
+    pub(super) ready: bool,
+    /// After a pause no silence is believed before then.
+    pub(super) doubt_until: Instant,
+    pub(super) urgent: bool,
+    pub(super) dirty: bool,
+    pub(super) events: Events,
+    pub(super) counters: Counters,
+    pub(super) next_beat: Instant,
+    pub(super) beats: u64,
+    /// Sequence number of the last frame sent.
+    pub(super) sent: u64,
+    /// A frame of ours was heard that we have not sent.
+    pub(super) cloned: bool,
+    restart_told: bool,
+    goodbyes: u8,
+    exit_told: bool,
+    reply: Option<(u32, Reply)>,
+    jobs: u32,
+    random: u64,
+    told_links: [[Told; LINKS_MAX]; VOTERS_MAX],
+    told_differs: [bool; VOTERS_MAX],
+}
+
+/// What was last told of a path, and since when it is otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    state: LinkState,
+    otherwise: Option<(LinkState, Instant)>,
+}
+
+impl Cluster {
+    /// A node that has just started at `now`.
+    pub fn new(config: Config, identity: &Identity<'_>, now: Instant) -> Cluster {
+        let mut cluster = Cluster {
+            incarnation: identity.incarnation,
+            predecessor: None,
+            now,
+            started: now,
+            peers: Default::default(),
+            groups: Default::default(),
+            links_up: LinkSet::EMPTY,
+            standby: false,
+            shutting_down: false,
+            ready: false,
+            doubt_until: now,
+            urgent: false,
+            dirty: true,
+            events: Events::default(),
+            counters: Counters::default(),
+            next_beat: now,
+            beats: 0,
+            sent: now.micros(),
+            cloned: false,
+            restart_told: false,
+            goodbyes: GOODBYES,
+            exit_told: false,
+            reply: None,
+            jobs: 0,
+            random: identity.seed | 1,
+            told_links: Default::default(),
+            told_differs: [false; VOTERS_MAX],
+            config,
+        };
+        for group in &mut cluster.groups {
+            group.able = true;
+        }
+        if let Some(memory) = identity.memory {
+            cluster.recall(memory, &identity.held_until);
+        }
+        cluster.turn();
+        cluster
+    }
+
+    /// Takes one input. Never fails, does bounded work; drain [`poll`](Self::poll) afterwards.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        let now = now.max(self.now);
+        self.notice_pause(now);
+        self.now = now;
+        match input {
+            Input::Tick => {}
+            Input::Frame { link, bytes } => self.frame(link, bytes),
+            Input::Link { link, up } => self.link(link, up),
+            Input::Able { group, able } => self.groups[group.index()].able = able,
+            Input::Report { group, job, outcome } => self.report(group, job, outcome),
+            Input::Command { id, command } => self.reply = Some((id, self.command(command))),
+        }
+        self.turn();
+    }
+
+    /// The next thing to do, or `None`: wait for the next input.
+    #[must_use]
+    pub fn poll(&mut self, frame: &mut FrameBuf) -> Option<Output> {
+        if self.cloned && !self.restart_told {
+            self.restart_told = true;
+            return Some(Output::Restart);
+        }
+        if ::core::mem::take(&mut self.dirty) {
+            return Some(Output::Remember);
+        }
+        if let Some((group, job)) = self.unissued(|kind| matches!(kind, JobKind::Stop(_))) {
+            return Some(Output::Stop { group, job });
+        }
+        if let Some(transmit) = self.transmit(frame) {
+            return Some(transmit);
+        }
+        if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Start) {
+            return Some(Output::Start { group, job });
+        }
+        if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Probe) {
+            return Some(Output::Probe { group, job });
+        }
+        let announced = self.config.group_ids().find(|group| self.groups[group.index()].announce);
+        if let Some(group) = announced {
+            self.groups[group.index()].announce = false;
+            return Some(Output::Announce { group });
+        }
+        if let Some((id, reply)) = self.reply.take() {
+            return Some(Output::Reply { id, reply });
+        }
+        if let Some(event) = self.events.pop() {
+            return Some(Output::Event(event));
+        }
+        if self.goodbyes == 0 && !self.exit_told {
+            self.exit_told = true;
+            return Some(Output::Exit);
+        }
+        None
+    }
+
+    /// When [`Input::Tick`] is due, and why.
+    pub fn deadline(&self) -> Deadline {
+        let mut soonest = Deadline { at: self.next_beat, timer: Timer::Heartbeat };
+        let mut consider = |at: Instant, timer: Timer| {
+            if at > self.now && at < soonest.at {
+                soonest = Deadline { at, timer };
+            }
+        };
+        if self.urgent {
+            // A frame was held back because its sequence number would have repeated.
+            consider(self.now + Duration::from_micros(1), Timer::Heartbeat);
+        }
+        if !self.ready {
+            consider(self.started + self.config.initial_dead, Timer::InitialDead);
+        }
+        consider(self.doubt_until, Timer::Silence);
+        for node in self.config.others() {
+            let peer = &self.peers[node.index()];
+            for at in peer.deadlines(self.config.warn, self.config.dead).into_iter().flatten() {
+                consider(at, Timer::Silence);
+            }
+        }
+        for group in self.config.group_ids() {
+            for (at, timer) in self.group_deadlines(group).into_iter().flatten() {
+                consider(at, timer);
+            }
+        }
+        soonest
+    }
+
+    /// Until when the engine may vouch for `group`: its addresses and services run here by right.
+    /// `None`: nothing of it may run here.
+    pub fn vouched_until(&self, group: GroupId) -> Option<Instant> {
+        let state = &self.groups[group.index()];
+        let up =
+            state.claim.is_some() && (state.is_up() || state.phase == super::io::Phase::Stopping);
+        // The node's own vote: `dead` after the last turn of the engine's loop.
+        up.then(|| self.now + self.config.dead)
+    }
+
+    fn frame(&mut self, link: LinkId, bytes: &[u8]) {
+        let header = match Header::decode(bytes) {
+            Ok(header) => header,
+            Err(
+                DecodeError::Length | DecodeError::Version | DecodeError::Node | DecodeError::Body,
+            ) => {
+                self.counters.malformed += 1;
+                return;
+            }
+        };
+        if header.tag != self.config.tag {
+            self.counters.foreign += 1;
+            return;
+        }
+        if header.node.index() >= self.config.voters {
+            self.counters.malformed += 1;
+            return;
+        }
+        if header.node == self.config.me && header.incarnation == self.incarnation {
+            // Broadcasts come back to their sender: not worth opening.
+            if header.sequence <= self.sent {
+                self.counters.own += 1;
+                return;
+            }
+        }
+        let mut clear = [0; FRAME_MAX];
+        let Ok(text) = self.config.keys.open(&header, bytes, &mut clear) else {
+            self.counters.unsealed += 1;
+            return;
+        };
+        let Ok(body) = Body::decode(text) else {
+            self.counters.unreadable += 1;
+            return;
+        };
+        if header.node == self.config.me {
+            self.own_frame(&header);
+            return;
+        }
+        self.take(link, &header, body);
+    }
+
+    /// An authentic frame in our name that we did not send: another machine of that name, or an old
+    /// recording.
+    fn own_frame(&mut self, header: &Header) {
+        self.counters.own += 1;
+        // Told at the first, the second, the fourth …: a recording must not fill the log.
+        let told = !self.counters.own.is_power_of_two();
+        if Some(header.incarnation) != self.predecessor && !told {
+            self.events.push(Event::Clone(header.node));
+        }
+    }
+
+    fn take(&mut self, link: LinkId, header: &Header, body: Body) {
+        let judge = Judge {
+            now: self.now,
+            dead: self.config.dead,
+            incarnation: self.incarnation,
+            sent: self.sent,
+        };
+        // The sender names its proven incarnation of us first; either may be our present one.
+        let ours = |heard: &&super::wire::Heard| {
+            heard.node == self.config.me && heard.incarnation == self.incarnation
+        };
+        let echo = body.heard.iter().find(ours).copied();
+        let peer = &mut self.peers[header.node.index()];
+        let before = peer.incarnation;
+        let taken = peer.take(&judge, header, body, echo, link);
+        match taken {
+            Taken::Fresh(new) => {
+                self.counters.fresh += 1;
+                if new {
+                    self.replaced(header.node, before);
+                }
+                self.count_votes(header);
+                self.vote(header);
+            }
+            Taken::Deaf => {
+                self.counters.fresh += 1;
+                self.vote(header);
+            }
+            Taken::Doubled => self.counters.doubled += 1,
+            Taken::Stale => self.counters.stale += 1,
+            Taken::Replaced => self.counters.replaced += 1,
+            Taken::Unproven => {
+                self.counters.stale += 1;
+                // Answer, so that it can prove itself; but nobody makes us shout.
+                let last = Instant::from_micros(self.sent);
+                self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
+            }
+            Taken::FromTheFuture => {
+                self.events.push(Event::Clone(header.node));
+                self.cloned = true;
+            }
+        }
+    }
+
+    fn link(&mut self, link: LinkId, up: bool) {
+        if !self.config.links().contains(link) || self.links_up.contains(link) == up {
+            return;
+        }
+        self.links_up.set(link, up);
+        if up {
+            self.events.push(Event::LinkUp(link));
+            self.urgent = true;
+        } else {
+            self.events.push(Event::LinkDown(link));
+            for peer in &mut self.peers {
+                peer.forget_link(link);
+            }
+            // The others learn at once on the links that are left.
+            self.urgent = true;
+        }
+    }
+
+    /// A process that stood still must doubt itself before its peers: its own votes are over once
+    /// the pause reaches `dead`, and its peers' silence does not count for that time.
+    fn notice_pause(&mut self, now: Instant) {
+        let late = now.since(self.deadline().at);
+        if late < self.config.dead.ratio(1, 2) {
+            return;
+        }
+        self.events.push(Event::Stalled(late));
+        self.doubt_until = now + self.config.dead;
+        self.next_beat = now;
+        for peer in &mut self.peers {
+            peer.excuse(late, now);
+        }
+        if now.since(self.now) >= self.config.dead {
+            self.void_own_votes();
+        }
+    }
+
+    fn turn(&mut self) {
+        self.watch_peers();
+        self.watch_ready();
+        for group in self.config.group_ids() {
+            self.decide(group);
+        }
+        self.watch_end();
+    }
+
+    fn watch_ready(&mut self) {
+        if self.ready {
+            return;
+        }
+        let seen = |node: NodeId| self.peers[node.index()].alive(self.now, self.config.dead);
+        let over = self.now.since(self.started) >= self.config.initial_dead;
+        if over || self.config.others().all(seen) {
+            self.ready = true;
+            self.events.push(Event::Ready);
+        }
+    }
+
+    fn watch_peers(&mut self) {
+        let (now, warn, dead) = (self.now, self.config.warn, self.config.dead);
+        let waiting = !self.ready && now.since(self.started) < self.config.initial_dead;
+        for node in self.config.others() {
+            let peer = &mut self.peers[node.index()];
+            let state = peer.state(now, warn, dead, waiting);
+            let told = ::core::mem::replace(&mut peer.told, state);
+            let alive = matches!(state, NodeState::Alive | NodeState::Late);
+            if !alive {
+                peer.alive_since = None;
+            } else if peer.alive_since.is_none() {
+                peer.alive_since = Some(now);
+            }
+            if told != state {
+                let silence = peer.silence(now).unwrap_or(now.since(self.started));
+                self.tell_node(node, told, state, silence);
+            }
+            self.watch_links(node);
+            let differs = self.differs(node);
+            if ::core::mem::replace(&mut self.told_differs[node.index()], differs) != differs {
+                self.events.push(if differs {
+                    Event::ConfigurationDiffers(node)
+                } else {
+                    Event::ConfigurationAgrees(node)
+                });
+            }
+        }
+    }
+
+    fn tell_node(&mut self, node: NodeId, told: NodeState, state: NodeState, silence: Duration) {
+        let was_alive = matches!(told, NodeState::Alive | NodeState::Late);
+        let event = match state {
+            NodeState::Alive if was_alive => return,
+            NodeState::Alive => Event::NodeAlive(node),
+            NodeState::Late => Event::NodeLate(node, silence),
+            NodeState::Seen if was_alive => Event::NodeDeaf(node),
+            NodeState::Seen => Event::NodeSeen(node),
+            NodeState::Dead => Event::NodeDead(node, silence),
+            NodeState::Left => Event::NodeLeft(node),
+            NodeState::Unknown => return,
+        };
+        self.events.push(event);
+    }
+
+    fn watch_links(&mut self, node: NodeId) {
+        let (now, dead) = (self.now, self.config.dead);
+        for link in self.config.links().iter() {
+            let state = self.peer_link(node, link);
+            let told = &mut self.told_links[node.index()][link.index()];
+            if state == told.state {
+                told.otherwise = None;
+                continue;
+            }
+            let since = match told.otherwise {
+                Some((other, since)) if other == state => since,
+                _ => now,
+            };
+            told.otherwise = Some((state, since));
+            // One direction is often ahead of the other by a frame: only what lasts is told.
+            let settled = state != LinkState::OneWay || now.since(since) >= dead;
+            if settled {
+                *told = Told { state, otherwise: None };
+                self.events.push(Event::PeerLink(node, link, state));
+            }
+        }
+    }
+
+    /// The two-way state of `link` to `node`.
+    pub(super) fn peer_link(&self, node: NodeId, link: LinkId) -> LinkState {
+        if !self.links_up.contains(link) {
+            return LinkState::Down;
+        }
+        let every = self.config.every.get(link.index()).copied().unwrap_or(1);
+        let slack = self.config.dead.max(self.config.interval.times(3 * u64::from(every)));
+        self.peers[node.index()].link(link, self.now, slack)
+    }
+
+    /// The shutdown ends when everything is stopped; the goodbyes follow, then the exit.
+    fn watch_end(&mut self) {
+        use super::io::Phase::{Blocked, Stopped};
+        let over = |group: GroupId| matches!(self.groups[group.index()].phase, Stopped | Blocked);
+        if self.shutting_down && self.goodbyes == GOODBYES && self.config.group_ids().all(over) {
+            self.goodbyes = GOODBYES - 1;
+            self.urgent = true;
+            self.next_beat = self.now;
+        }
+    }
+
+    /// Whether frames say goodbye now: everything is stopped, and nothing is blocked.
+    pub(super) fn says_goodbye(&self) -> bool {
+        let stopped =
+            |group: GroupId| self.groups[group.index()].phase == super::io::Phase::Stopped;
+        self.goodbyes < GOODBYES && self.config.group_ids().all(stopped)
+    }
+
+    /// A frame was sent: counts the goodbyes down.
+    pub(super) fn farewell(&mut self) {
+        if self.goodbyes < GOODBYES {
+            self.goodbyes = self.goodbyes.saturating_sub(1);
+            self.next_beat = self.now + self.config.interval.ratio(1, 4);
+        }
+    }
+
+    fn unissued(&mut self, wanted: impl Fn(JobKind) -> bool) -> Option<(GroupId, JobId)> {
+        for id in self.config.group_ids() {
+            if let Some(job) = &mut self.groups[id.index()].job
+                && !job.issued
+                && wanted(job.kind)
+            {
+                job.issued = true;
+                return Some((id, job.id));
+            }
+        }
+        None
+    }
+
+    /// Gives `group` a new job; a former one is void.
+    pub(super) fn order(&mut self, group: GroupId, kind: JobKind) {
+        self.jobs = self.jobs.wrapping_add(1);
+        let job = Job { id: JobId(self.jobs), kind, issued: false };
+        self.groups[group.index()].job = Some(job);
+    }
+
+    /// A random span from `span` to twice that (xorshift64*: only for back-off).
+    pub(super) fn one_to_two(&mut self, span: Duration) -> Duration {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let draw = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 48;
+        span + span.ratio(draw, 1 << 16)
+    }
+}

@@ -1,0 +1,100 @@
+//! What a node must not forget while its machine runs: to whom it grants, what it owns.
+//!
+//! Written to the runtime directory before any frame that depends on it, read back by the next
+//! incarnation of the same boot. Groups are found by the hash of their name, so that a changed
+//! configuration does not mistake one for another.
+use super::cluster::Cluster;
+use super::group::Grant;
+use super::id::{Incarnation, NodeId, Term};
+use super::io::Phase;
+use super::limits::GROUPS_MAX;
+use super::time::Duration;
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the largest memory.
+pub const MEMORY_MAX: usize = 2048;
+
+const FORMAT: u8 = 1;
+
+/// What is remembered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    format: u8,
+    #[serde(with = "postcard::fixint::le")]
+    voters: u32,
+    pub(super) incarnation: Incarnation,
+    pub(super) standby: bool,
+    groups: Vec<Remembered, GROUPS_MAX>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Remembered {
+    #[serde(with = "postcard::fixint::le")]
+    name: u32,
+    grant: Option<(NodeId, Incarnation, u64)>,
+    term: Term,
+    owned: bool,
+    pinned: bool,
+    declined: bool,
+}
+
+impl Cluster {
+    /// Writes what the next incarnation must know into `out`; the length, or `None` if `out` is
+    /// shorter than [`MEMORY_MAX`].
+    pub fn memory(&self, out: &mut [u8]) -> Option<usize> {
+        let remembered =
+            |(settings, group): (&super::config::GroupSettings, &super::group::Group)| {
+                let grant = group.grant;
+                Remembered {
+                    name: settings.name,
+                    grant: grant.map(|grant| (grant.node, grant.incarnation, grant.lease.micros())),
+                    term: group.claim.map_or(group.term, |claim| claim.term),
+                    owned: group.claim.is_some() && group.phase != Phase::Stopped,
+                    pinned: group.pinned,
+                    declined: group.declined,
+                }
+            };
+        let memory = Memory {
+            format: FORMAT,
+            voters: self.config.voters_digest,
+            incarnation: self.incarnation,
+            standby: self.standby,
+            groups: self.config.groups.iter().zip(&self.groups).map(remembered).collect(),
+        };
+        postcard::to_slice(&memory, out).ok().map(|written| written.len())
+    }
+
+    /// Takes over what an earlier incarnation of this boot remembered.
+    ///
+    /// Grants read back run a full lease from now; what was owned may be adopted if its engine
+    /// vouched for it until now.
+    pub(super) fn recall(&mut self, bytes: &[u8], held_until: &[super::time::Instant; GROUPS_MAX]) {
+        let Ok(memory) = postcard::from_bytes::<Memory>(bytes) else { return };
+        if memory.format != FORMAT || memory.voters != self.config.voters_digest {
+            return;
+        }
+        self.predecessor = Some(memory.incarnation);
+        self.standby = memory.standby;
+        let (now, me, incarnation) = (self.now, self.config.me, self.incarnation);
+        for (id, settings) in self.config.group_ids().zip(&self.config.groups) {
+            let place = memory.groups.iter().position(|old| old.name == settings.name);
+            let Some(place) = place else { continue };
+            let Some(old) = memory.groups.get(place).copied() else { continue };
+            let group = &mut self.groups[id.index()];
+            group.term = old.term;
+            group.pinned = old.pinned;
+            group.declined = old.declined;
+            let held = held_until.get(place).copied().unwrap_or_default();
+            group.adoptable = old.owned && now < held;
+            group.grant = old.grant.map(|(node, granted, lease)| {
+                let lease = Duration::from_micros(lease);
+                // A grant to our former self passes on to us.
+                let own = node == me && granted == memory.incarnation;
+                let to = if own { incarnation } else { granted };
+                let until = now + lease;
+                Grant { node, incarnation: to, sequence: 0, number: 0, lease, until }
+            });
+        }
+    }
+}

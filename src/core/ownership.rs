@@ -1,0 +1,368 @@
+//! Who owns a group: claims, starts, stops, releases. The invariants stand in `decide`.
+use super::cluster::Cluster;
+use super::config::Rule;
+use super::group::{Claim, Grant, JobKind, part};
+use super::id::{GroupId, JobId, NodeId, Term};
+use super::io::{Event, NodeState, Outcome, Phase, Reason, StopReason, Timer};
+use super::time::{Duration, Instant};
+
+/// A node that failed to start a group does not try again for so long, unless it is told to.
+const FAILURE_FORGOTTEN: Duration = Duration::from_millis(300_000);
+/// A blocked stop is tried again after so long.
+const BLOCKED_RETRY: Duration = Duration::from_millis(30_000);
+/// A group lost so many failback delays after its failback makes the next one wait twice as long.
+const STEADY_FACTOR: u64 = 10;
+
+impl Cluster {
+    /// One step of `group`: what follows from the tables now.
+    pub(super) fn decide(&mut self, id: GroupId) {
+        self.forget_old(id);
+        self.watch_owner(id);
+        match self.groups[id.index()].phase {
+            Phase::Unknown => {
+                if self.groups[id.index()].job.is_none() {
+                    self.order(id, JobKind::Probe);
+                }
+            }
+            Phase::Stopped => self.decide_stopped(id),
+            Phase::Starting | Phase::Running => self.decide_up(id),
+            Phase::Stopping => {}
+            Phase::Blocked => {
+                if self.groups[id.index()].retry_at.is_some_and(|at| self.now >= at) {
+                    self.groups[id.index()].retry_at = None;
+                    self.stop(id, StopReason::LeaseOver);
+                }
+            }
+        }
+    }
+
+    fn decide_stopped(&mut self, id: GroupId) {
+        if self.groups[id.index()].claim.is_none() {
+            if self.should_claim(id) {
+                let reason = self.claim_reason(id);
+                self.claim(id, reason);
+                self.events.push(Event::Claim(id, self.groups[id.index()].term, reason));
+            } else {
+                self.tell_nobody(id);
+                return;
+            }
+        }
+        if !self.keeps(id) || self.score(id) == 0 {
+            self.withdraw(id);
+        } else if self.may_take(id) {
+            self.start(id);
+        } else if self.claim_expired(id) {
+            self.withdraw(id);
+            let pause = self.one_to_two(self.patience());
+            self.groups[id.index()].back_off_until = Some(self.now + pause);
+        }
+    }
+
+    fn decide_up(&mut self, id: GroupId) {
+        if !self.keeps(id) {
+            return self.stop(id, StopReason::LeaseOver);
+        }
+        if let Some((rival, term)) = self.rival(id) {
+            let ours = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
+            let met = self.groups[id.index()].rival.replace(rival) != Some(rival);
+            if met {
+                self.events.push(Event::Rival(id, rival, ours.max(term)));
+            }
+            if term > ours {
+                return self.stop(id, StopReason::Rival(rival));
+            }
+            self.groups[id.index()].announce |= met;
+        } else if self.groups[id.index()].rival.take().is_some() {
+            // The rival has let go: whoever it misled must learn the way back.
+            self.groups[id.index()].announce = true;
+        }
+        if self.shutting_down {
+            return self.stop(id, StopReason::Shutdown);
+        }
+        if self.groups[id.index()].phase == Phase::Running && self.should_hand_over(id).is_some() {
+            self.groups[id.index()].handed_back = Some(self.now);
+            self.stop(id, StopReason::HandOver);
+        }
+    }
+
+    /// Another node that is there and runs the group too: only where no majority rules.
+    fn rival(&self, id: GroupId) -> Option<(NodeId, Term)> {
+        match self.config.rule {
+            Rule::AssumeDead => {}
+        }
+        let runs = |node: NodeId| {
+            let peer = &self.peers[node.index()];
+            let part = part(&peer.body, id);
+            let up = matches!(part.phase, Phase::Starting | Phase::Running);
+            let there = peer.speaks(self.now, self.config.dead);
+            (there && up && part.claim.is_some()).then_some((node, part.term))
+        };
+        self.config.others().filter_map(runs).max_by_key(|(_, term)| *term)
+    }
+
+    fn should_claim(&self, id: GroupId) -> bool {
+        let state = &self.groups[id.index()];
+        let backing_off = state.back_off_until.is_some_and(|until| self.now < until);
+        if !self.ready || self.shutting_down || backing_off || !self.own_vote_is_free(id) {
+            return false;
+        }
+        let free = |node: NodeId| {
+            let peer = &self.peers[node.index()];
+            if self.is_gone(node) {
+                return true;
+            }
+            let part = part(&peer.body, id);
+            let known = peer.speaks(self.now, self.config.dead);
+            known && part.claim.is_none() && part.phase == Phase::Stopped && !self.differs(node)
+        };
+        if !self.config.others().all(free) {
+            return false;
+        }
+        // The best candidate claims; another one only when that one lets its time pass.
+        let Some(place) = self.place_in_line(id) else { return false };
+        let waited = state.free_since.map_or(Duration::ZERO, |since| self.now.since(since));
+        waited >= self.patience().times(place)
+    }
+
+    /// How long a better placed node is waited for, and how long a claim stands without its votes.
+    fn patience(&self) -> Duration {
+        self.config.dead + self.config.interval.times(2)
+    }
+
+    fn claim_expired(&self, id: GroupId) -> bool {
+        let since = self.groups[id.index()].claim.map(|claim| claim.since);
+        since.is_some_and(|since| self.now.since(since) >= self.patience())
+    }
+
+    fn claim(&mut self, id: GroupId, reason: Reason) {
+        let (now, me, incarnation) = (self.now, self.config.me, self.incarnation);
+        let lease = self.config.lease(id);
+        let group = &mut self.groups[id.index()];
+        let term = Term { count: group.term.count.saturating_add(1), node: me };
+        group.term = term;
+        group.claim = Some(Claim { number: None, since: now, term });
+        // Our own vote does not run out while the engine turns; a pause voids it.
+        group.grant = Some(Grant {
+            node: me,
+            incarnation,
+            sequence: now.micros(),
+            number: now.micros(),
+            lease,
+            until: Instant::NEVER,
+        });
+        group.votes = Default::default();
+        group.pinned = group.wanted.take().is_some_and(|(_, pin)| pin);
+        group.declined &= matches!(reason, Reason::Free);
+        group.hand_back = false;
+        group.free_since = None;
+        self.count_unsteady(id, reason);
+        self.dirty = true;
+        self.urgent = true;
+    }
+
+    fn claim_reason(&self, id: GroupId) -> Reason {
+        match self.groups[id.index()].last_owner {
+            None => Reason::Free,
+            Some(owner) if self.peers[owner.index()].told == NodeState::Dead => {
+                Reason::OwnerDead(owner)
+            }
+            Some(_) => Reason::HandedOver,
+        }
+    }
+
+    /// A group that comes back soon after its failback makes the next failback wait longer.
+    fn count_unsteady(&mut self, id: GroupId, reason: Reason) {
+        let steady = self.config.failback_delay.times(STEADY_FACTOR);
+        let group = &mut self.groups[id.index()];
+        let Some(handed) = group.handed_back.take() else { return };
+        let soon = self.now.since(handed) < steady;
+        group.unsteady = match reason {
+            Reason::OwnerDead(_) if soon => group.unsteady.saturating_add(1),
+            _ => 0,
+        };
+    }
+
+    /// Takes a claim back that never got as far as a start.
+    pub(super) fn withdraw(&mut self, id: GroupId) {
+        let group = &mut self.groups[id.index()];
+        if group.claim.take().is_some() {
+            self.events.push(Event::ClaimWithdrawn(id));
+        }
+        group.votes = Default::default();
+        if group.grant.is_some_and(|grant| grant.node == self.config.me) {
+            group.grant = None;
+        }
+        self.dirty = true;
+        self.urgent = true;
+    }
+
+    fn start(&mut self, id: GroupId) {
+        let term = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
+        self.groups[id.index()].phase = Phase::Starting;
+        self.groups[id.index()].last_owner = Some(self.config.me);
+        self.order(id, JobKind::Start);
+        self.dirty = true;
+        self.urgent = true;
+        self.events.push(Event::Starting(id, term));
+    }
+
+    fn stop(&mut self, id: GroupId, reason: StopReason) {
+        self.groups[id.index()].phase = Phase::Stopping;
+        self.order(id, JobKind::Stop(reason));
+        self.urgent = true;
+        self.events.push(Event::Stopping(id, reason));
+    }
+
+    /// The answer to a job.
+    pub(super) fn report(&mut self, id: GroupId, job: JobId, outcome: Outcome) {
+        let group = &mut self.groups[id.index()];
+        let Some(known) = group.job.filter(|known| known.id == job) else {
+            self.counters.outdated_reports += 1;
+            return;
+        };
+        group.job = None;
+        match known.kind {
+            JobKind::Probe => self.probed(id, outcome),
+            JobKind::Start => match outcome {
+                Outcome::Running => {
+                    group.phase = Phase::Running;
+                    let term = group.claim.map_or(Term::default(), |claim| claim.term);
+                    self.urgent = true;
+                    self.dirty = true;
+                    self.events.push(Event::Running(id, term));
+                }
+                Outcome::Stopped | Outcome::Partial | Outcome::Failed => {
+                    group.failed_until = Some(self.now + FAILURE_FORGOTTEN);
+                    self.events.push(Event::StartFailed(id));
+                    self.stop(id, StopReason::StartFailed);
+                }
+            },
+            JobKind::Stop(_) => match outcome {
+                Outcome::Stopped => self.release(id),
+                Outcome::Running | Outcome::Partial | Outcome::Failed => self.stop_failed(id),
+            },
+        }
+    }
+
+    fn probed(&mut self, id: GroupId, outcome: Outcome) {
+        let adoptable = ::core::mem::take(&mut self.groups[id.index()].adoptable);
+        match outcome {
+            Outcome::Stopped => self.release(id),
+            Outcome::Running if adoptable && self.own_vote_is_free(id) => self.adopt(id),
+            Outcome::Running | Outcome::Partial | Outcome::Failed => {
+                self.stop(id, StopReason::Leftover);
+            }
+        }
+    }
+
+    /// What our predecessor owned still runs, and its vouching is not over: it goes on.
+    fn adopt(&mut self, id: GroupId) {
+        let (term, pinned) = (self.groups[id.index()].term, self.groups[id.index()].pinned);
+        self.claim(id, Reason::Free);
+        let group = &mut self.groups[id.index()];
+        group.pinned = pinned;
+        group.phase = Phase::Running;
+        group.last_owner = Some(self.config.me);
+        // The same ownership goes on: no new term.
+        group.term = term;
+        if let Some(claim) = &mut group.claim {
+            claim.term = term;
+        }
+        self.events.push(Event::Adopted(id, term));
+    }
+
+    /// Nothing of the group runs here: whoever may have it is told at once.
+    fn release(&mut self, id: GroupId) {
+        let group = &mut self.groups[id.index()];
+        let owned = group.claim.take().is_some();
+        group.phase = Phase::Stopped;
+        group.votes = Default::default();
+        group.rival = None;
+        group.hand_back = false;
+        group.pinned = false;
+        group.free_since = Some(self.now);
+        if group.grant.is_some_and(|grant| grant.node == self.config.me) {
+            group.grant = None;
+        }
+        self.dirty = true;
+        self.urgent = true;
+        if owned {
+            self.events.push(Event::Released(id));
+        }
+    }
+
+    fn stop_failed(&mut self, id: GroupId) {
+        let release = self.config.release_on_stop_failure;
+        self.events.push(Event::StopFailed(id, release));
+        self.groups[id.index()].failed_until = Some(self.now + FAILURE_FORGOTTEN);
+        if release {
+            self.release(id);
+        } else {
+            self.groups[id.index()].phase = Phase::Blocked;
+            self.groups[id.index()].retry_at = Some(self.now + BLOCKED_RETRY);
+            self.urgent = true;
+        }
+    }
+
+    fn forget_old(&mut self, id: GroupId) {
+        let now = self.now;
+        let over = |at: &mut Option<Instant>| {
+            if at.is_some_and(|at| now >= at) {
+                *at = None;
+            }
+        };
+        let group = &mut self.groups[id.index()];
+        over(&mut group.failed_until);
+        over(&mut group.back_off_until);
+        if group.wanted.is_some_and(|(until, _)| now >= until) {
+            group.wanted = None;
+        }
+    }
+
+    /// Notes since when nobody claims the group.
+    fn watch_owner(&mut self, id: GroupId) {
+        let claims = |node: NodeId| {
+            let peer = &self.peers[node.index()];
+            part(&peer.body, id).claim.is_some() && !self.is_gone(node)
+        };
+        let claimed = self.groups[id.index()].claim.is_some() || self.config.others().any(claims);
+        let group = &mut self.groups[id.index()];
+        if claimed {
+            group.free_since = None;
+            group.told_nobody = false;
+        } else if group.free_since.is_none() {
+            group.free_since = Some(self.now);
+        }
+    }
+
+    fn tell_nobody(&mut self, id: GroupId) {
+        let nobody = self.ready && !self.shutting_down && self.candidates(id).is_empty();
+        let group = &mut self.groups[id.index()];
+        if nobody && group.free_since.is_some() && !group.told_nobody {
+            group.told_nobody = true;
+            self.events.push(Event::NobodyAble(id));
+        }
+    }
+
+    /// What falls due for a group.
+    pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 8] {
+        let group = &self.groups[id.index()];
+        let placement = |at: Option<Instant>| at.map(|at| (at, Timer::Placement));
+        let failback = group
+            .claim
+            .and_then(|_| self.config.others().filter_map(|node| self.failback_at(id, node)).min());
+        let in_line = self.place_in_line(id).unwrap_or_default();
+        let turn = group.free_since.map(|since| since + self.patience().times(in_line));
+        let claim = group.claim.filter(|_| group.phase == Phase::Stopped);
+        [
+            placement(group.failed_until),
+            placement(group.back_off_until),
+            placement(group.wanted.map(|(until, _)| until)),
+            placement(group.retry_at),
+            placement(failback),
+            placement(turn),
+            claim.map(|claim| (claim.since + self.patience(), Timer::Lease)),
+            group.grant.map(|grant| (grant.until, Timer::Lease)),
+        ]
+    }
+}

@@ -1,0 +1,321 @@
+//! One other voter: its incarnations, what it said last, and whether it is alive.
+//!
+//! **Fresh or nothing.** A frame counts as *fresh* if it echoes a sequence number of ours that is
+//! at most `dead` old: both directions work now. It counts as *timely* if that number plus the age
+//! that the peer gives for it is at most `dead` ago: the frame was sent just now, by somebody who
+//! no longer hears us. Anything else may be a recording, or years old, and changes nothing.
+//!
+//! **Newest only.** A frame that is not newer than every one taken from its incarnation is evidence
+//! for its link, nothing else.
+use super::id::{Incarnation, LinkId, LinkSet};
+use super::io::{LinkState, NodeState};
+use super::limits::LINKS_MAX;
+use super::time::{Duration, Instant};
+use super::wire::{Body, Header, Heard};
+use heapless::Deque;
+
+/// Incarnations that were replaced and are never heard again.
+const REPLACED_MAX: usize = 8;
+
+/// What came of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// New, and both directions are proven. True: by a new incarnation.
+    Fresh(bool),
+    /// New and sent just now, but the peer no longer hears us.
+    Deaf,
+    /// A second copy, or overtaken by a newer one.
+    Doubled,
+    /// No echo of ours, or an old one.
+    Stale,
+    /// By an incarnation that is not proven yet.
+    Unproven,
+    /// By an incarnation that has been replaced.
+    Replaced,
+    /// It echoes a frame that we have not sent: a clone of us is about.
+    FromTheFuture,
+}
+
+/// An incarnation that has not proven that it hears us. Two at a time, so that somebody who replays
+/// a recording cannot keep the real one from being answered.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    incarnation: Incarnation,
+    sequence: u64,
+    at: Instant,
+    link: LinkId,
+}
+
+/// How a link to the peer does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Path {
+    heard: Option<Instant>,
+    rtt: Option<Duration>,
+}
+
+/// The present frame's echo of us.
+#[derive(Clone, Copy, Debug)]
+struct Echo {
+    sequence: u64,
+    age: Duration,
+    links: LinkSet,
+}
+
+/// One other voter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    /// The incarnation that proved itself last.
+    pub(super) incarnation: Option<Incarnation>,
+    /// What it said last.
+    pub(super) body: Body,
+    /// Its newest sequence number.
+    pub(super) sequence: u64,
+    /// It said goodbye.
+    pub(super) left: bool,
+    /// Since when it is alive without a break.
+    pub(super) alive_since: Option<Instant>,
+    /// The state that was last told.
+    pub(super) told: NodeState,
+    heard_at: Instant,
+    fresh_at: Option<Instant>,
+    timely_at: Option<Instant>,
+    echoed: u64,
+    paths: [Path; LINKS_MAX],
+    hears_us_on: LinkSet,
+    candidates: [Option<Candidate>; 2],
+    turn: usize,
+    replaced: Deque<Incarnation, REPLACED_MAX>,
+}
+
+/// What a peer needs to know of us to judge its frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judge {
+    pub(super) now: Instant,
+    pub(super) dead: Duration,
+    pub(super) incarnation: Incarnation,
+    /// The newest sequence number that we sent.
+    pub(super) sent: u64,
+}
+
+impl Peer {
+    /// Judges an authentic frame and takes from it what may be taken. `me` is our entry in `heard`.
+    pub(super) fn take(
+        &mut self,
+        judge: &Judge,
+        header: &Header,
+        body: Body,
+        me: Option<Heard>,
+        link: LinkId,
+    ) -> Taken {
+        if self.replaced.iter().any(|old| *old == header.incarnation) {
+            return Taken::Replaced;
+        }
+        let ours = me.filter(|heard| heard.incarnation == judge.incarnation);
+        let echo = ours.map(|heard| Echo {
+            sequence: heard.sequence,
+            age: Duration::from_micros(heard.age),
+            links: heard.links,
+        });
+        if echo.is_some_and(|echo| echo.sequence > judge.sent) {
+            return Taken::FromTheFuture;
+        }
+        let known = self.incarnation == Some(header.incarnation);
+        let fresh = echo
+            .is_some_and(|echo| judge.now.since(Instant::from_micros(echo.sequence)) <= judge.dead);
+        if !known {
+            return match echo {
+                Some(echo) if fresh && echo.sequence > self.echoed => {
+                    self.replace(header.incarnation);
+                    self.accept(judge, header, body, echo, link);
+                    Taken::Fresh(true)
+                }
+                _ => self.consider(judge, header, link),
+            };
+        }
+        let timely = echo.is_some_and(|echo| {
+            judge.now.since(Instant::from_micros(echo.sequence) + echo.age) <= judge.dead
+        });
+        let Some(echo) = echo.filter(|_| fresh || timely) else { return Taken::Stale };
+        if header.sequence <= self.sequence {
+            self.path(judge, echo, link, fresh);
+            return Taken::Doubled;
+        }
+        if fresh {
+            self.accept(judge, header, body, echo, link);
+            return Taken::Fresh(false);
+        }
+        self.path(judge, echo, link, false);
+        self.sequence = header.sequence;
+        self.heard_at = judge.now;
+        self.timely_at = Some(judge.now);
+        self.left |= body.flags.goodbye();
+        self.body = body;
+        Taken::Deaf
+    }
+
+    fn accept(&mut self, judge: &Judge, header: &Header, body: Body, echo: Echo, link: LinkId) {
+        self.path(judge, echo, link, true);
+        self.sequence = header.sequence;
+        self.echoed = self.echoed.max(echo.sequence);
+        self.heard_at = judge.now;
+        self.fresh_at = Some(judge.now);
+        self.timely_at = Some(judge.now);
+        self.hears_us_on = echo.links;
+        self.left = body.flags.goodbye();
+        self.body = body;
+    }
+
+    fn path(&mut self, judge: &Judge, echo: Echo, link: LinkId, fresh: bool) {
+        let path = &mut self.paths[link.index()];
+        path.heard = Some(judge.now);
+        if fresh {
+            let sent = Instant::from_micros(echo.sequence);
+            path.rtt = Some(judge.now.since(sent) - echo.age);
+        }
+    }
+
+    fn replace(&mut self, incarnation: Incarnation) {
+        if let Some(old) = self.incarnation.replace(incarnation) {
+            if self.replaced.is_full() {
+                self.replaced.pop_front();
+            }
+            // Cannot fail: there is room now.
+            let _ = self.replaced.push_back(old);
+        }
+        self.candidates = [None; 2];
+        self.alive_since = None;
+        self.paths = [Path::default(); LINKS_MAX];
+    }
+
+    /// Remembers an unproven incarnation, so that our frames answer it and it can prove itself.
+    fn consider(&mut self, judge: &Judge, header: &Header, link: LinkId) -> Taken {
+        let candidate = Candidate {
+            incarnation: header.incarnation,
+            sequence: header.sequence,
+            at: judge.now,
+            link,
+        };
+        let same = |slot: &&mut Option<Candidate>| {
+            slot.is_some_and(|known| known.incarnation == candidate.incarnation)
+        };
+        if let Some(slot) = self.candidates.iter_mut().find(same) {
+            if slot.is_some_and(|known| header.sequence > known.sequence) {
+                *slot = Some(candidate);
+            }
+            return Taken::Unproven;
+        }
+        // The slot that has been silent for longer goes.
+        let age = |slot: &Option<Candidate>| slot.map_or(Instant::default(), |known| known.at);
+        let [first, second] = &mut self.candidates;
+        *(if age(first) <= age(second) { first } else { second }) = Some(candidate);
+        Taken::Unproven
+    }
+
+    /// What we heard of it, for our next frame: the proven incarnation first, then one unproven one.
+    pub(super) fn heard(
+        &mut self,
+        node: super::id::NodeId,
+        now: Instant,
+        dead: Duration,
+    ) -> [Option<Heard>; 2] {
+        let proven = self.incarnation.map(|incarnation| Heard {
+            node,
+            incarnation,
+            sequence: self.sequence,
+            age: now.since(self.heard_at).micros(),
+            links: self.heard_on(now, dead),
+        });
+        self.turn ^= 1;
+        let lately = |slot: &Option<Candidate>| slot.filter(|known| now.since(known.at) <= dead);
+        let [first, second] = &self.candidates;
+        let (first, second) = (lately(first), lately(second));
+        let candidate = if self.turn == 0 { first.or(second) } else { second.or(first) };
+        let unproven = candidate.map(|known| Heard {
+            node,
+            incarnation: known.incarnation,
+            sequence: known.sequence,
+            age: now.since(known.at).micros(),
+            links: LinkSet::EMPTY.with(known.link),
+        });
+        [proven, unproven]
+    }
+
+    fn heard_on(&self, now: Instant, dead: Duration) -> LinkSet {
+        let lately = |link: &LinkId| {
+            self.paths[link.index()].heard.is_some_and(|heard| now.since(heard) < dead)
+        };
+        LinkId::all().filter(lately).fold(LinkSet::EMPTY, LinkSet::with)
+    }
+
+    /// Whether its frames are fresh: it is there, and it hears us.
+    pub(super) fn alive(&self, now: Instant, dead: Duration) -> bool {
+        !self.left && self.fresh_at.is_some_and(|fresh| now.since(fresh) < dead)
+    }
+
+    /// Whether it is there, hearing us or not.
+    pub(super) fn speaks(&self, now: Instant, dead: Duration) -> bool {
+        !self.left && self.timely_at.is_some_and(|timely| now.since(timely) < dead)
+    }
+
+    /// Silence since its last fresh frame.
+    pub(super) fn silence(&self, now: Instant) -> Option<Duration> {
+        self.fresh_at.map(|fresh| now.since(fresh))
+    }
+
+    /// Its state now. `waiting`: `initial dead` is not over.
+    pub(super) fn state(
+        &self,
+        now: Instant,
+        warn: Duration,
+        dead: Duration,
+        waiting: bool,
+    ) -> NodeState {
+        if self.left {
+            return NodeState::Left;
+        }
+        match self.silence(now) {
+            Some(silence) if silence < warn => NodeState::Alive,
+            Some(silence) if silence < dead => NodeState::Late,
+            _ if self.speaks(now, dead) => NodeState::Seen,
+            Some(_) => NodeState::Dead,
+            None if !waiting => NodeState::Dead,
+            None if self.candidates.iter().any(Option::is_some) => NodeState::Seen,
+            None => NodeState::Unknown,
+        }
+    }
+
+    /// When its state changes if nothing more is heard: the next of late, dead, mute.
+    pub(super) fn deadlines(&self, warn: Duration, dead: Duration) -> [Option<Instant>; 3] {
+        let fresh = self.fresh_at;
+        [fresh.map(|at| at + warn), fresh.map(|at| at + dead), self.timely_at.map(|at| at + dead)]
+    }
+
+    /// We stood still for `pause`: that is no silence of the peer's.
+    pub(super) fn excuse(&mut self, pause: Duration, now: Instant) {
+        let later = |at: Instant| (at + pause).min(now);
+        self.fresh_at = self.fresh_at.map(later);
+        self.timely_at = self.timely_at.map(later);
+    }
+
+    /// One of our links is gone: nothing is heard on it any more.
+    pub(super) fn forget_link(&mut self, link: LinkId) {
+        self.paths[link.index()] = Path::default();
+    }
+
+    /// The two-way state of a link; `slack`: how long a link may be silent.
+    pub(super) fn link(&self, link: LinkId, now: Instant, slack: Duration) -> LinkState {
+        let path = self.paths[link.index()];
+        let heard = path.heard.is_some_and(|heard| now.since(heard) < slack);
+        let hears = self.hears_us_on.contains(link) && self.alive(now, slack);
+        match (heard, hears) {
+            (true, true) => LinkState::Up,
+            (false, false) => LinkState::Down,
+            _ => LinkState::OneWay,
+        }
+    }
+
+    /// Round trip last measured on a link.
+    pub(super) fn rtt(&self, link: LinkId) -> Option<Duration> {
+        self.paths[link.index()].rtt
+    }
+}

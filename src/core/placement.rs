@@ -1,0 +1,114 @@
+//! Who should own a group: preference, ability, standby, failback. Pure questions about the tables.
+use super::cluster::Cluster;
+use super::group::part;
+use super::id::{GroupId, NodeId, NodeSet};
+use super::io::Phase;
+use super::time::{Duration, Instant};
+
+/// The score of a node that can serve a group.
+pub(super) const SCORE_ABLE: u8 = 100;
+
+/// A candidate's rank; the smallest wins.
+type Rank = (bool, bool, u8, usize);
+
+impl Cluster {
+    /// How well this node could serve `group`; 0: not at all.
+    pub(super) fn score(&self, group: GroupId) -> u8 {
+        let state = &self.groups[group.index()];
+        let can = state.able && state.failed_until.is_none() && !self.shutting_down;
+        let listed = self.config.prefer(group).contains(&self.config.me);
+        if can && listed { SCORE_ABLE } else { 0 }
+    }
+
+    /// The rank of `node` for `group`; `None` if it cannot take it now.
+    pub(super) fn rank(&self, group: GroupId, node: NodeId) -> Option<Rank> {
+        let place = self.config.prefer(group).iter().position(|listed| *listed == node)?;
+        let state = &self.groups[group.index()];
+        let (score, last_resort, wanted) = if node == self.config.me {
+            let last_resort = self.standby || state.declined;
+            (self.score(group), last_resort, state.wanted.is_some())
+        } else {
+            let peer = &self.peers[node.index()];
+            if !peer.alive(self.now, self.config.dead) || self.differs(node) {
+                return None;
+            }
+            let part = part(&peer.body, group);
+            let stuck = matches!(part.phase, Phase::Blocked | Phase::Unknown);
+            let score = if peer.body.flags.leaving() || stuck { 0 } else { part.score };
+            let last_resort = peer.body.flags.standby() || part.flags.declined();
+            (score, last_resort, part.flags.wanted())
+        };
+        (score > 0).then_some((last_resort, !wanted, u8::MAX - score, place))
+    }
+
+    /// All that could own `group` now.
+    pub(super) fn candidates(&self, group: GroupId) -> NodeSet {
+        let can = |node: &NodeId| self.rank(group, *node).is_some();
+        let nodes = self.config.prefer(group).iter().copied();
+        nodes.filter(can).fold(NodeSet::EMPTY, NodeSet::with)
+    }
+
+    /// How many candidates stand before this node; `None` if it is none itself.
+    pub(super) fn place_in_line(&self, group: GroupId) -> Option<u64> {
+        let mine = self.rank(group, self.config.me)?;
+        let before = self.config.prefer(group).iter();
+        let before = before.filter_map(|node| self.rank(group, *node)).filter(|rank| *rank < mine);
+        Some(before.count() as u64) // lossless: at most eight
+    }
+
+    /// The best node other than this one that could take `group` from it, if the reason to give it
+    /// away is `pressing`; otherwise only one that is no last resort.
+    fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
+        let others = self.config.prefer(group).iter().filter(|node| **node != self.config.me);
+        let ranked = others.filter_map(|node| Some((self.rank(group, *node)?, *node)));
+        ranked.filter(|(rank, _)| pressing || !rank.0).min()
+    }
+
+    /// Whether this node, which runs `group`, should hand it over, and to whom.
+    pub(super) fn should_hand_over(&self, group: GroupId) -> Option<NodeId> {
+        let state = &self.groups[group.index()];
+        let unable = self.score(group) == 0;
+        if unable && let Some((_, node)) = self.successor(group, true) {
+            return Some(node);
+        }
+        let (rank, node) = self.successor(group, false)?;
+        let asked = !rank.1 || state.hand_back && rank.3 < self.own_place(group);
+        let unwilling = self.standby || state.declined;
+        (asked || unwilling || self.failback_due(group, node)).then_some(node)
+    }
+
+    fn own_place(&self, group: GroupId) -> usize {
+        let prefer = self.config.prefer(group);
+        prefer.iter().position(|node| *node == self.config.me).unwrap_or(prefer.len())
+    }
+
+    fn failback_due(&self, group: GroupId, node: NodeId) -> bool {
+        self.failback_at(group, node).is_some_and(|at| self.now >= at)
+    }
+
+    /// When `group` returns from this node to `node` on its own.
+    pub(super) fn failback_at(&self, group: GroupId, node: NodeId) -> Option<Instant> {
+        let settings = self.config.groups.get(group.index())?;
+        let state = &self.groups[group.index()];
+        let place = settings.prefer.iter().position(|listed| *listed == node)?;
+        if !settings.failback || state.pinned || place >= self.own_place(group) {
+            return None;
+        }
+        let stable = self.peers[node.index()].alive_since?;
+        Some(stable + self.failback_delay(group))
+    }
+
+    /// The delay before a failback, doubled for each one that did not last.
+    fn failback_delay(&self, group: GroupId) -> Duration {
+        let unsteady = self.groups[group.index()].unsteady.min(6);
+        self.config.failback_delay.times(1 << unsteady)
+    }
+
+    /// Whether a living node's configuration differs from ours.
+    pub(super) fn differs(&self, node: NodeId) -> bool {
+        let peer = &self.peers[node.index()];
+        let body = &peer.body;
+        let other = body.digest != self.config.digest || body.voters != self.config.voters_digest;
+        other && peer.speaks(self.now, self.config.dead)
+    }
+}

@@ -1,0 +1,78 @@
+//! A few words of memory in a file: what is stored there outlives the process, even SIGKILL.
+use rustix::fd::OwnedFd;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::io;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Words of one mapped file.
+pub const WORDS: usize = 64;
+
+/// A shared mapping of [`WORDS`] 64-bit words. A store is one instruction, no system call.
+#[derive(Debug)]
+pub struct Words {
+    start: NonNull<AtomicU64>,
+}
+
+#[allow(unsafe_code)]
+// SAFETY: the words are only reached as atomics.
+unsafe impl Send for Words {}
+#[allow(unsafe_code)]
+// SAFETY: the words are only reached as atomics.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Maps the file, which is made long enough first. It must not be truncated afterwards.
+    ///
+    /// # Errors
+    /// Those of `ftruncate(2)` and `mmap(2)`.
+    #[allow(unsafe_code)]
+    pub fn map(file: &OwnedFd) -> io::Result<Words> {
+        let len = WORDS * size_of::<u64>();
+        rustix::fs::ftruncate(file, len as u64)?;
+        // SAFETY: a new shared mapping at an address of the kernel's choice, of a file that is
+        // long enough; nothing else in this process refers to it.
+        let start = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                0,
+            )?
+        };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Words { start })
+    }
+
+    /// The word at `index`; `None` past the end.
+    #[allow(unsafe_code)]
+    fn word(&self, index: usize) -> Option<&AtomicU64> {
+        if index >= WORDS {
+            return None;
+        }
+        // SAFETY: within the mapping (checked above), page-aligned start, alive as long as self.
+        Some(unsafe { self.start.add(index).as_ref() })
+    }
+
+    /// What is stored at `index`; 0 past the end.
+    pub fn get(&self, index: usize) -> u64 {
+        self.word(index).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// Stores `value` at `index`; past the end nothing happens.
+    pub fn set(&self, index: usize, value: u64) {
+        if let Some(word) = self.word(index) {
+            word.store(value, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Words {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: exactly what `map` mapped; references to it end with self.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), WORDS * size_of::<u64>()) };
+    }
+}

@@ -1,0 +1,254 @@
+//! Where lines go: stderr, files, syslog.
+use super::Level;
+use crate::config::Log;
+use crate::core::time::{Duration, Instant};
+use crate::platform::calendar::Calendar;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Where the log goes, and how much of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What the configuration says.
+    pub log: Log,
+    /// Whether stderr is the journal's (`JOURNAL_STREAM` is set): lines then carry `<N>`.
+    pub journal: bool,
+}
+
+impl Settings {
+    /// For this process: asks the environment whether stderr is the journal's.
+    pub fn new(log: Log) -> Settings {
+        Settings { log, journal: std::env::var_os("JOURNAL_STREAM").is_some() }
+    }
+}
+
+/// The open sinks.
+#[derive(Debug)]
+pub(super) struct Sinks {
+    settings: Settings,
+    file: Option<File>,
+    debug_file: Option<File>,
+    syslog: Option<UnixDatagram>,
+    facility: u8,
+    dev_log: PathBuf,
+}
+
+/// One line, ready to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) level: Level,
+    pub(super) wall: SystemTime,
+    /// Since the machine's start; shown while the wall clock is not set.
+    pub(super) uptime: Duration,
+    pub(super) text: &'a str,
+}
+
+impl Sinks {
+    /// Opens everything; what cannot be opened is told, and the rest is used.
+    pub(super) fn open(settings: Settings) -> (Sinks, Vec<String>) {
+        let mut sinks = Sinks {
+            facility: settings.log.syslog.as_deref().and_then(facility).unwrap_or(3),
+            settings,
+            file: None,
+            debug_file: None,
+            syslog: None,
+            dev_log: PathBuf::from("/dev/log"),
+        };
+        let complaints = sinks.reopen();
+        (sinks, complaints)
+    }
+
+    /// Opens the files anew (after log rotation). Returns what could not be opened.
+    pub(super) fn reopen(&mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let mut open = |path: &Option<PathBuf>| {
+            let path = path.as_deref()?;
+            append_to(path).map_err(|why| complaints.push(why)).ok()
+        };
+        self.file = open(&self.settings.log.file);
+        self.debug_file = open(&self.settings.log.debug_file);
+        if let Some(name) = self.settings.log.syslog.as_deref() {
+            if facility(name).is_none() {
+                complaints.push(format!("syslog facility {name} is unknown: daemon is used"));
+            }
+            self.syslog = UnixDatagram::unbound().ok();
+            if let Some(socket) = &self.syslog {
+                let _ = socket.set_nonblocking(true);
+            }
+        }
+        complaints
+    }
+
+    /// The most detailed level that any sink wants.
+    pub(super) fn wanted(&self) -> Level {
+        if self.settings.log.debug > 0 { Level::Debug } else { Level::Info }
+    }
+
+    /// Writes a line everywhere it belongs. Errors are nobody's to hear: the log is the last way.
+    pub(super) fn write(&mut self, line: Line<'_>) {
+        if self.settings.journal {
+            let text = format!("<{}>{}\n", line.level as u8, line.text);
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+        let human = human(line);
+        if !self.settings.journal {
+            let _ = std::io::stderr().lock().write_all(human.as_bytes());
+        }
+        if line.level <= Level::Info
+            && let Some(file) = &mut self.file
+        {
+            let _ = file.write_all(human.as_bytes());
+        }
+        if let Some(file) = &mut self.debug_file {
+            let _ = file.write_all(human.as_bytes());
+        }
+        if let Some(socket) = &self.syslog {
+            // Unconnected, so that a syslog daemon may be restarted.
+            let _ = socket.send_to(syslog(line, self.facility).as_bytes(), &self.dev_log);
+        }
+    }
+}
+
+/// Writes one line to stderr at once, without the thread: for the supervisor, and before the
+/// thread runs. When stderr is a pipe that nobody empties, the line is dropped.
+pub fn stderr(level: Level, text: &str) {
+    let error = std::io::stderr();
+    let mut ready = [PollFd::new(&error, PollFlags::OUT)];
+    if !matches!(poll(&mut ready, Some(&Timespec::default())), Ok(1..)) {
+        return;
+    }
+    let uptime = crate::platform::clock::now().since(Instant::default());
+    let line = Line { level, wall: SystemTime::now(), uptime, text };
+    let text = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        format!("<{}>{text}\n", level as u8)
+    } else {
+        human(line)
+    };
+    let _ = error.lock().write_all(text.as_bytes());
+}
+
+fn append_to(path: &Path) -> Result<File, String> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path).map_err(|error| {
+        format!(
+            "log file {}: {error}; the log goes on without it: make its directory writable",
+            path.display()
+        )
+    })
+}
+
+/// `2026-11-03 12:00:01.123 latido: warning: …`
+fn human(line: Line<'_>) -> String {
+    let level = match line.level {
+        Level::Error => "error: ",
+        Level::Warning => "warning: ",
+        Level::Notice | Level::Info => "",
+        Level::Debug => "debug: ",
+    };
+    format!("{} latido: {level}{}\n", stamp(line.wall, line.uptime), line.text)
+}
+
+/// The local time, or the uptime while nobody has set the clock.
+pub(super) fn stamp(wall: SystemTime, uptime: Duration) -> String {
+    match Calendar::local(wall) {
+        Some(at) => format!(
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}",
+            at.year, at.month, at.day, at.hour, at.minute, at.second, at.millis
+        ),
+        None => format!("up {:.3} s", uptime.micros() as f64 / 1e6),
+    }
+}
+
+/// RFC 3164 as `/dev/log` takes it: no host name.
+fn syslog(line: Line<'_>, facility: u8) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let priority = facility * 8 + line.level as u8;
+    let pid = std::process::id();
+    let stamp = Calendar::local(line.wall).map_or(String::new(), |at| {
+        let month = MONTHS[(at.month - 1).clamp(0, 11) as usize];
+        format!("{month} {:2} {:02}:{:02}:{:02} ", at.day, at.hour, at.minute, at.second)
+    });
+    format!("<{priority}>{stamp}latido[{pid}]: {}", line.text)
+}
+
+/// A facility's number, by its name in syslog.conf(5).
+fn facility(name: &str) -> Option<u8> {
+    const NAMES: [&str; 12] = [
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
+        "authpriv", "ftp",
+    ];
+    let name = name.to_ascii_lowercase();
+    let name = name.strip_prefix("log_").unwrap_or(&name);
+    if let Some(number) = name.strip_prefix("local") {
+        return number.parse::<u8>().ok().filter(|number| *number < 8).map(|number| 16 + number);
+    }
+    NAMES.iter().position(|known| *known == name).map(|index| index as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(level: Level, text: &str) -> Line<'_> {
+        let wall = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(5);
+        Line { level, wall, uptime: Duration::from_millis(5250), text }
+    }
+
+    #[test]
+    fn an_unset_clock_shows_the_uptime() {
+        assert_eq!(human(line(Level::Warning, "x")), "up 5.250 s latido: warning: x\n");
+    }
+
+    #[test]
+    fn files_get_their_levels_and_are_reopened_after_rotation() {
+        let dir = std::env::temp_dir().join(format!("latido-sink-{}", std::process::id()));
+        std::fs::create_dir(&dir).expect("directory");
+        let log = Log {
+            file: Some(dir.join("log")),
+            debug_file: Some(dir.join("debug")),
+            syslog: Some("local0".into()),
+            debug: 1,
+        };
+        let (mut sinks, complaints) = Sinks::open(Settings { log, journal: false });
+        assert_eq!(complaints, [""; 0]);
+        let socket = UnixDatagram::bind(dir.join("dev-log")).expect("bind");
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("timeout");
+        sinks.dev_log = dir.join("dev-log");
+        sinks.write(line(Level::Info, "first"));
+        sinks.write(line(Level::Debug, "detail"));
+        let read = |name: &str| std::fs::read_to_string(dir.join(name)).expect("file");
+        assert_eq!(read("log").lines().count(), 1);
+        assert_eq!(read("debug").lines().count(), 2);
+        std::fs::rename(dir.join("log"), dir.join("log.1")).expect("rotate");
+        assert_eq!(sinks.reopen(), [""; 0]);
+        sinks.write(line(Level::Error, "second"));
+        assert!(read("log").ends_with("error: second\n") && !read("log").contains("first"));
+        let mut buffer = [0u8; 200];
+        let len = socket.recv(&mut buffer).expect("syslog");
+        let text = std::str::from_utf8(&buffer[..len]).expect("utf-8");
+        assert_eq!(text, format!("<134>latido[{}]: first", std::process::id()));
+        std::fs::remove_dir_all(&dir).expect("remove");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_told_with_a_cure() {
+        let log = Log { file: Some("/nonexistent/latido/log".into()), ..Log::default() };
+        let (_, complaints) = Sinks::open(Settings { log, journal: true });
+        assert_eq!(complaints.len(), 1);
+        assert!(complaints[0].contains("/nonexistent/latido/log"), "{complaints:?}");
+        assert!(complaints[0].contains("writable"), "{complaints:?}");
+    }
+
+    #[test]
+    fn facilities_by_name() {
+        assert_eq!(facility("daemon"), Some(3));
+        assert_eq!(facility("LOG_LOCAL7"), Some(23));
+        assert_eq!(facility("local8"), None);
+        assert_eq!(facility("none"), None);
+    }
+}
