@@ -1,4 +1,6 @@
 //! The command line: parses, dispatches, and decides the exit code in one place.
+pub mod demo;
+
 use std::process::ExitCode;
 
 /// Runs the program and returns its exit code: 0 done, 1 refused or failed, 2 usage.
