@@ -12,6 +12,10 @@ pub mod cli;
 #[cfg(feature = "std")]
 pub mod config;
 #[cfg(feature = "std")]
+pub mod control;
+#[cfg(feature = "std")]
+pub mod engine;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
@@ -22,6 +26,6 @@ pub mod resource;
 #[cfg(feature = "std")]
 pub mod runtime;
 #[cfg(feature = "std")]
-pub mod tell;
+pub mod supervisor;
 #[cfg(feature = "std")]
-pub mod control;
+pub mod tell;

@@ -186,6 +186,7 @@ impl Desk {
             self.admit(listener);
             if self.peer.bells.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
+                ring(&self.peer.bells.engine);
             }
             self.answers();
             for index in 0..self.clients.len() {
@@ -193,6 +194,8 @@ impl Desk {
             }
             self.clients.retain(|visitor| !visitor.gone);
         }
+        // What the engine answered last, such as to `stop`.
+        self.answers();
     }
 
     fn wait(&self, listener: &UnixListener) {
@@ -277,6 +280,8 @@ impl Desk {
             (Order::Reload, None) => {
                 let answer = self.reload();
                 self.clients[index].reply(&answer);
+                // Only now: the engine may end at once, so as to start anew.
+                ring(&self.peer.bells.engine);
             }
             (_, None) => {
                 self.clients[index].waiting = Waiting::Snapshot(now);

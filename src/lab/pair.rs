@@ -135,7 +135,7 @@ pub(super) enum Files {
 #[derive(Debug)]
 pub struct Pair {
     // Before the laboratory: it asks from a namespace of its.
-    client: Option<Client>,
+    pub(super) client: Option<Client>,
     /// Its laboratory.
     pub lab: Lab,
     pub(super) names: [String; 2],
@@ -144,7 +144,7 @@ pub struct Pair {
     pub(super) address: IpAddr,
     pub(super) group: String,
     pub(super) dead: Duration,
-    /// Environment of the daemons and their scripts.
+    /// Where the service listens.
     pub(super) port: u16,
 }
 

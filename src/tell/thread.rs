@@ -251,8 +251,7 @@ impl Scribe {
             }
         }
         while let Some((at, notice)) = self.notices.dequeue() {
-            let names =
-                self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let names = self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let Sentence { level, text } = text::notice(notice, &names);
             let past = Past { wall: SystemTime::now(), at, level, text };
             self.put(level, text::source(notice), &past.text, at.since(Instant::default()));
@@ -315,8 +314,7 @@ fn shorten(text: &mut String) {
 }
 
 fn uptime() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::from_micros(now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000)
+    crate::platform::clock::now().since(Instant::default())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// What can be done to the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Fault {
+pub(super) enum Fault {
     /// The owner hands over on purpose, and takes back.
     Switchover,
     /// The owner loses its power, and returns.
@@ -40,11 +40,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Its name on the command line.
-    pub(super) fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
-    }
-
     /// The switch that it needs.
     pub(super) fn switch(self) -> Switch {
         match self {

@@ -1,0 +1,243 @@
+//! The real-time loop: feeds the core, carries out what it says.
+//!
+//! One thread, which never blocks and allocates nothing after its start. Everything that can block
+//! (scripts, opening of links, files, people) belongs to other threads, which report through
+//! bounded mailboxes.
+mod reload;
+mod senses;
+mod settings;
+mod turn;
+
+use crate::config::{Config, Source};
+use crate::control::report::{Facts, Realtime};
+use crate::control::{Hooks, Server};
+use crate::core::id::GroupId;
+use crate::core::limits::GROUPS_MAX;
+use crate::core::time::Instant;
+use crate::core::{Cluster, Identity};
+use crate::link::Opener;
+use crate::platform::filter::HeaderFilter;
+use crate::platform::mailbox::mailbox;
+use crate::platform::signal::Signals;
+use crate::platform::{clock, sched, signal};
+use crate::resource::Resources;
+use crate::runtime::{self, RuntimeDir, Vouch};
+use crate::tell::notify::Notify;
+use crate::tell::{Level, Names, Teller};
+use crate::{config, supervisor, tell};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use turn::{Engine, Parts};
+
+/// Exit code of an engine that wants to be started again at once, with what it has learnt.
+pub const EXIT_AGAIN: u8 = supervisor::EXIT_AGAIN;
+
+/// Letters that may wait for the engine: more than there are groups and links.
+const LETTERS: usize = 64;
+
+/// What `latido run` was told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration.
+    pub source: Source,
+    /// This node's name, if not `uname -n`.
+    pub node: Option<String>,
+    /// The runtime directory.
+    pub runtime_dir: PathBuf,
+}
+
+/// Runs the engine until it ends; the exit code is for the supervisor.
+pub fn run(options: &Options) -> u8 {
+    let started = clock::now();
+    let loaded = config::load(&options.source);
+    config::print_all(&loaded.diagnostics);
+    let Some(config) = loaded.config else { return supervisor::EXIT_CONFIG };
+    let me = match config.local_node(options.node.as_deref()) {
+        Ok(me) => me,
+        Err(error) => return refuse(supervisor::EXIT_CONFIG, &error),
+    };
+    let runtime = match RuntimeDir::open(&options.runtime_dir) {
+        Ok(runtime) => runtime,
+        Err(error) if error.busy() => return refuse(supervisor::EXIT_BUSY, &error.to_string()),
+        Err(error) => return refuse(1, &error.to_string()),
+    };
+    match serve(options, &config, me, &runtime, started) {
+        Ok(code) => code,
+        Err(error) => refuse(1, &error),
+    }
+}
+
+fn refuse(code: u8, why: &str) -> u8 {
+    eprintln!("latido: {why}");
+    code
+}
+
+fn serve(
+    options: &Options,
+    config: &Config,
+    me: usize,
+    runtime: &RuntimeDir,
+    started: Instant,
+) -> Result<u8, String> {
+    let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+    let wanted = [signal::TERMINATE, signal::INTERRUPT, signal::HANGUP];
+    let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
+    let settings = settings::settings(config, me)?;
+    let tag = settings.tag;
+    let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
+    let vouch = runtime.vouch().map_err(|error| error.to_string())?;
+    note_addresses(config, runtime)?;
+    let teller_settings = tell::Settings::new(config.log.clone());
+    let (teller, tongue) =
+        tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
+    teller.receive_log(config.log.debug);
+    introduce(config, me, &teller);
+
+    // Other threads start before the priority is raised: only the engine's own is.
+    let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+    let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+    let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
+    let ha_dir = match &config.source {
+        Source::Heartbeat(dir) => Some(dir.as_path()),
+        Source::Latido(_) => None,
+    };
+    let node = config.nodes.get(me).map_or("", String::as_str);
+    let resources = resources(config, node, ha_dir, shared.clone(), report_sender)?;
+    let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
+    let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
+    senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
+
+    let running: Arc<AtomicU64> = Arc::default();
+    let (server, control) = control(options, config, me, runtime, &teller, &running, started)
+        .map_err(say("cannot open the control socket"))?;
+
+    let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
+    let identity = Identity {
+        incarnation: draw()?,
+        memory: remembered.as_deref(),
+        held_until: held_until(&vouch),
+        seed: draw()?.0,
+    };
+    let cluster = Cluster::new(settings, &identity, clock::now());
+    let mut engine = Engine::new(Parts {
+        cluster,
+        groups: config.groups.len(),
+        interval: settings::span(config.timing.interval),
+        resources,
+        opener,
+        reports,
+        senses,
+        control,
+        signals,
+        guardian: supervisor::guardian(),
+        notify: Notify::from_env(),
+        tongue,
+        vouch,
+        shared,
+        running,
+    })
+    .map_err(say("cannot start the loop"))?;
+    let code = engine.run(&mut memory);
+    drop(engine);
+    drop(server);
+    teller.finish();
+    Ok(code)
+}
+
+/// Until when the predecessor's engine vouched for each group, read before it is overwritten.
+fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
+    std::array::from_fn(|index| Instant::from_micros(vouch.get(index)))
+}
+
+fn resources(
+    config: &Config,
+    node: &str,
+    ha_dir: Option<&Path>,
+    shared: Arc<[AtomicU64]>,
+    reports: crate::platform::mailbox::Sender<crate::resource::Report>,
+) -> Result<Resources, String> {
+    let report = move |report| {
+        reports.put(report);
+    };
+    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
+        .map_err(|error| format!("cannot start the resources' threads: {error}"))
+}
+
+fn control(
+    options: &Options,
+    config: &Config,
+    me: usize,
+    runtime: &RuntimeDir,
+    teller: &Teller,
+    running: &Arc<AtomicU64>,
+    started: Instant,
+) -> std::io::Result<(Server, crate::control::Port)> {
+    let realtime = become_real_time(config, teller);
+    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
+    facts.supervisor = supervisor::guardian_pid();
+    let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
+    let hooks = Hooks { reload: reload.hook() };
+    Server::start(&runtime.socket(), facts, teller.clone(), hooks)
+}
+
+/// Real-time priority and locked memory, as far as they are permitted.
+fn become_real_time(config: &Config, teller: &Teller) -> Realtime {
+    let mut realtime = Realtime::default();
+    let Some(priority) = config.realtime else { return realtime };
+    match sched::realtime(priority) {
+        Ok(()) => realtime.priority = Some(priority),
+        Err(error) => realtime.warnings.push(error.to_string()),
+    }
+    sched::prefault_stack();
+    match sched::lock_memory() {
+        Ok(()) => realtime.locked = true,
+        Err(error) => realtime.warnings.push(error.to_string()),
+    }
+    for warning in &realtime.warnings {
+        teller.say(Level::Warning, warning.clone());
+    }
+    realtime
+}
+
+/// The first lines of the log: who runs here, by which rule, and what that costs.
+fn introduce(config: &Config, me: usize, teller: &Teller) {
+    let name = config.nodes.get(me).map_or("?", String::as_str);
+    let version = env!("CARGO_PKG_VERSION");
+    let cluster = &config.cluster;
+    teller.say(Level::Info, format!("latido {version}: node {name} of cluster {cluster}"));
+    match config.rule {
+        config::Rule::AssumeDead => teller.say(
+            Level::Warning,
+            "rule assume-dead: a silent peer is assumed dead; with every path cut, both nodes own \
+             everything",
+        ),
+    }
+    if !config.keys.authenticated {
+        teller.say(
+            Level::Warning,
+            "unauthenticated: method crc, anybody on the network can make heartbeats; give \
+             authkeys a sha1 key",
+        );
+    }
+}
+
+/// Notes the addresses for the supervisor, which removes them if the engine cannot be restarted.
+fn note_addresses(config: &Config, runtime: &RuntimeDir) -> Result<(), String> {
+    let resources = config.groups.iter().flat_map(|group| &group.resources);
+    let noted: Vec<_> = resources
+        .filter_map(|resource| match &resource.kind {
+            config::Kind::Address(address) => Some(runtime::NotedAddress {
+                address: address.address,
+                interface: address.interface.clone(),
+            }),
+            config::Kind::Service { .. } | config::Kind::Script { .. } => None,
+        })
+        .collect();
+    runtime.note_addresses(&noted).map_err(|error| error.to_string())
+}
+
+/// Every group's number.
+fn group_ids(groups: usize) -> impl Iterator<Item = GroupId> {
+    GroupId::all().take(groups)
+}

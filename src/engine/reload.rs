@@ -1,0 +1,87 @@
+//! SIGHUP and `latido reload`: reads the configuration again, and takes over all of it or nothing.
+//!
+//! What is different takes effect by a restart of the engine, which adopts what runs: nothing
+//! stops. Only a group that runs here must stay as it is.
+use super::Options;
+use crate::config::{self, Config, Group};
+use crate::control::Answer;
+use crate::control::report::Facts;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bit of `running` that asks the engine to end so as to be started again.
+pub(super) const RESTART: u64 = 1 << 63;
+
+/// What the control socket's thread needs for a reload.
+pub(super) struct Reload {
+    options: Options,
+    config: Config,
+    me: usize,
+    /// One bit for each group that runs here; and [`RESTART`].
+    running: Arc<AtomicU64>,
+    facts: Facts,
+}
+
+impl Reload {
+    pub(super) fn new(
+        options: &Options,
+        config: &Config,
+        me: usize,
+        running: Arc<AtomicU64>,
+        facts: Facts,
+    ) -> Reload {
+        Reload { options: options.clone(), config: config.clone(), me, running, facts }
+    }
+
+    #[allow(clippy::type_complexity)]
+    pub(super) fn hook(self) -> Box<dyn FnMut() -> Result<(Facts, String), Answer> + Send> {
+        Box::new(move || self.reload())
+    }
+
+    fn reload(&self) -> Result<(Facts, String), Answer> {
+        let loaded = config::load(&self.options.source);
+        config::log_all(&loaded.diagnostics);
+        let Some(new) = loaded.config else {
+            let error = |found: &&config::Diagnostic| found.severity == config::Severity::Error;
+            let first = loaded.diagnostics.iter().find(error);
+            let why = first.map_or_else(|| "it has errors".to_owned(), |found| found.one_line());
+            return Err(Answer::no(
+                format!("the configuration is not valid; nothing was changed: {why}"),
+                "run `latido check`, mend it, and reload again",
+            ));
+        };
+        if new == self.config {
+            return Ok((self.facts.clone(), "nothing in it has changed".to_owned()));
+        }
+        let me = new.local_node(self.options.node.as_deref()).map_err(|error| {
+            Answer::no(format!("nothing was changed: {error}"), "keep this node in the list")
+        })?;
+        if me != self.me || new.nodes != self.config.nodes {
+            return Err(Answer::no(
+                "nothing was changed: the list of nodes is another one",
+                "stop Latido on all nodes, change the list everywhere, and start it again",
+            ));
+        }
+        super::settings::settings(&new, me)
+            .map_err(|error| Answer::no(format!("nothing was changed: {error}"), "mend it"))?;
+        if let Some(group) = self.disturbed(&new) {
+            return Err(Answer::no(
+                format!("nothing was changed: group {group} runs here, and is another in the file"),
+                format!("move it first: `latido standby --group {group}`, then reload here"),
+            ));
+        }
+        self.running.fetch_or(RESTART, Ordering::AcqRel);
+        Ok((self.facts.clone(), "read; the engine starts anew and keeps what runs".to_owned()))
+    }
+
+    /// A group that runs here and whose resources are not the same in `new`.
+    fn disturbed(&self, new: &Config) -> Option<String> {
+        let running = self.running.load(Ordering::Acquire);
+        let here = self.config.groups.iter().enumerate().filter(|(i, _)| running & (1 << i) != 0);
+        let same = |group: &Group| {
+            let twin = new.groups.iter().find(|other| other.name == group.name);
+            twin.is_some_and(|twin| twin.resources == group.resources)
+        };
+        here.map(|(_, group)| group).find(|group| !same(group)).map(|group| group.name.clone())
+    }
+}

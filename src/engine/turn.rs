@@ -1,0 +1,438 @@
+//! The loop itself: wait, read the clock once, drain every link, then let the timers decide.
+use super::group_ids;
+use super::reload::RESTART;
+use super::senses::Sense;
+use crate::control::{Port as Control, Snapshot};
+use crate::core::Cluster;
+use crate::core::MEMORY_MAX;
+use crate::core::id::{LinkId, LinkSet};
+use crate::core::io::{Command, Input, Output};
+use crate::core::limits::{FRAME_MAX, LINKS_MAX};
+use crate::core::time::{Duration, Instant};
+use crate::core::wire::FrameBuf;
+use crate::link::{Loss, Opener, Port, Received, Sent};
+use crate::platform::clock;
+use crate::platform::mailbox::Mailbox;
+use crate::platform::signal::{self, Signals};
+use crate::resource::{Report, Resources};
+use crate::runtime::{Memory, Vouch};
+use crate::tell::notify::Notify;
+use crate::tell::{Notice, Tongue};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Frames taken from one link before the others and the timers get their turn.
+const FRAMES_PER_TURN: usize = 64;
+/// Events taken from the kernel at once: all descriptors there are.
+const EVENTS: usize = 2 * LINKS_MAX + 8;
+/// The id of commands that come from a signal: nobody waits for their reply.
+const NOBODY: u32 = u32::MAX;
+
+/// Tokens of the descriptors in the epoll set; links are `0..LINKS_MAX`.
+const OPENER: u64 = 100;
+const REPORTS: u64 = 101;
+const SENSES: u64 = 102;
+const CONTROL: u64 = 103;
+const SIGNALS: u64 = 104;
+const TIMER: u64 = 105;
+const GUARDIAN: u64 = 106;
+
+/// What the loop works with.
+pub(super) struct Parts {
+    pub(super) cluster: Cluster,
+    pub(super) groups: usize,
+    pub(super) interval: Duration,
+    pub(super) resources: Resources,
+    pub(super) opener: Opener,
+    pub(super) reports: Mailbox<Report>,
+    pub(super) senses: Mailbox<Sense>,
+    pub(super) control: Control,
+    pub(super) signals: Signals,
+    pub(super) guardian: Option<OwnedFd>,
+    pub(super) notify: Notify,
+    pub(super) tongue: Tongue,
+    pub(super) vouch: Vouch,
+    pub(super) shared: Arc<[AtomicU64]>,
+    pub(super) running: Arc<AtomicU64>,
+}
+
+/// The loop's state.
+pub(super) struct Engine {
+    parts: Parts,
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    ports: [Option<Port>; LINKS_MAX],
+    /// Links whose interface has a carrier (serial lines always).
+    carrier: LinkSet,
+    /// Links whose port waits to be written.
+    writing: LinkSet,
+    /// Links lost while sending: dealt with after the outputs are drained.
+    lost: LinkSet,
+    link_errno: [i32; LINKS_MAX],
+    frame: Box<FrameBuf>,
+    received: Box<FrameBuf>,
+    remembered: Box<[u8; MEMORY_MAX]>,
+    now: Instant,
+    armed: Instant,
+    next_pet: Instant,
+    exit: Option<u8>,
+}
+
+impl Engine {
+    pub(super) fn new(parts: Parts) -> io::Result<Engine> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
+        let now = clock::now();
+        let engine = Engine {
+            epoll,
+            timer,
+            ports: Default::default(),
+            carrier: LinkSet(u8::MAX),
+            writing: LinkSet::EMPTY,
+            lost: LinkSet::EMPTY,
+            link_errno: [0; LINKS_MAX],
+            frame: Box::new([0; FRAME_MAX]),
+            received: Box::new([0; FRAME_MAX]),
+            remembered: Box::new([0; MEMORY_MAX]),
+            now,
+            armed: Instant::NEVER,
+            next_pet: now,
+            exit: None,
+            parts,
+        };
+        engine.watch(OPENER, engine.parts.opener.fd())?;
+        engine.watch(REPORTS, engine.parts.reports.as_fd())?;
+        engine.watch(SENSES, engine.parts.senses.as_fd())?;
+        engine.watch(CONTROL, engine.parts.control.as_fd())?;
+        engine.watch(SIGNALS, engine.parts.signals.as_fd())?;
+        engine.watch(TIMER, engine.timer.as_fd())?;
+        if let Some(guardian) = &engine.parts.guardian {
+            engine.watch(GUARDIAN, guardian.as_fd())?;
+        }
+        Ok(engine)
+    }
+
+    fn watch(&self, token: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
+    }
+
+    /// Runs until the core says that the end has come; the exit code.
+    pub(super) fn run(&mut self, memory: &mut Memory) -> u8 {
+        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
+        self.now = clock::now();
+        // What was sensed and opened before the loop began belongs before the first frame.
+        self.senses();
+        self.take_opened(memory);
+        self.feed(Input::Tick, memory);
+        self.parts.notify.ready();
+        loop {
+            self.arm();
+            let count = match epoll::wait(&self.epoll, &mut events[..], None) {
+                Ok(count) => count,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => return 1,
+            };
+            self.now = clock::now();
+            self.note_lateness();
+            let ready = events.get(..count).unwrap_or_default();
+            // Links first: no timer decides before what has arrived is read.
+            for event in ready {
+                self.link_ready(event.data.u64(), event.flags, memory);
+            }
+            for event in ready {
+                self.other_ready(event.data.u64(), memory);
+            }
+            self.feed(Input::Tick, memory);
+            self.vouch();
+            self.publish();
+            if let Some(code) = self.exit {
+                return code;
+            }
+        }
+    }
+
+    fn link_ready(&mut self, token: u64, flags: EventFlags, memory: &mut Memory) {
+        let Some(link) = usize::try_from(token).ok().and_then(LinkId::new) else { return };
+        if flags.contains(EventFlags::OUT)
+            && let Some(port) = &mut self.ports[link.index()]
+            && let Sent::Lost(loss) = port.flush()
+        {
+            self.lose(link, loss);
+        }
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(port) = &mut self.ports[link.index()] else { break };
+            match port.receive(&mut self.received) {
+                Received::Frame(len) => {
+                    let Some(bytes) = self.received.get(..len) else { continue };
+                    self.parts.cluster.handle(self.now, Input::Frame { link, bytes });
+                    self.act(memory);
+                }
+                Received::Nothing => break,
+                Received::Lost(loss) => {
+                    self.lose(link, loss);
+                    break;
+                }
+            }
+        }
+        self.drop_lost(memory);
+        self.rewatch(link);
+    }
+
+    fn other_ready(&mut self, token: u64, memory: &mut Memory) {
+        match token {
+            OPENER => self.take_opened(memory),
+            REPORTS => {
+                self.parts.reports.hush();
+                while let Some(Report { group, job, outcome }) = self.parts.reports.take() {
+                    self.feed(Input::Report { group, job, outcome }, memory);
+                }
+            }
+            SENSES => self.senses_ready(memory),
+            CONTROL => {
+                self.parts.control.hush();
+                while let Some((id, command)) = self.parts.control.take() {
+                    self.feed(Input::Command { id, command }, memory);
+                }
+                if self.parts.running.load(Ordering::Acquire) & RESTART != 0 {
+                    self.exit = Some(super::EXIT_AGAIN);
+                }
+            }
+            SIGNALS => self.signals(memory),
+            TIMER => {
+                let _ = rustix::io::read(&self.timer, &mut [0u8; 8]);
+            }
+            GUARDIAN => {
+                self.parts.tongue.tell(self.now, Notice::SupervisorGone);
+                if let Some(guardian) = self.parts.guardian.take() {
+                    let _ = epoll::delete(&self.epoll, &guardian);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn signals(&mut self, memory: &mut Memory) {
+        while let Some(number) = self.parts.signals.take() {
+            match number {
+                signal::TERMINATE | signal::INTERRUPT => {
+                    self.parts.tongue.tell(self.now, Notice::AskedToEnd);
+                    self.parts.notify.stopping();
+                    let command = Command::Shutdown;
+                    self.feed(Input::Command { id: NOBODY, command }, memory);
+                }
+                signal::HANGUP => self.parts.control.ask_reload(),
+                _ => {}
+            }
+        }
+    }
+
+    fn senses_ready(&mut self, memory: &mut Memory) {
+        self.senses();
+        self.act(memory);
+        self.drop_lost(memory);
+    }
+
+    fn senses(&mut self) {
+        self.parts.senses.hush();
+        while let Some(sense) = self.parts.senses.take() {
+            match sense {
+                Sense::Able(group, able) => {
+                    self.parts.cluster.handle(self.now, Input::Able { group, able });
+                }
+                Sense::Carrier(link, carrier) => {
+                    self.carrier.set(link, carrier);
+                    let up = carrier && self.ports[link.index()].is_some();
+                    self.parts.cluster.handle(self.now, Input::Link { link, up });
+                }
+                Sense::Gone(link) => self.lost.set(link, true),
+            }
+        }
+    }
+
+    fn take_opened(&mut self, memory: &mut Memory) {
+        while let Some((link, opened)) = self.parts.opener.take() {
+            match opened {
+                Ok(port) => {
+                    let token = link.index() as u64; // lossless: below LINKS_MAX
+                    if self.watch(token, port.fd()).is_err() {
+                        self.parts.opener.reopen(link, port);
+                        continue;
+                    }
+                    self.ports[link.index()] = Some(port);
+                    self.link_errno[link.index()] = 0;
+                    let up = self.carrier.contains(link);
+                    self.feed(Input::Link { link, up }, memory);
+                }
+                Err(error) => {
+                    // Once for each distinct reason, from the opener: never in the steady state.
+                    log::warn!("{error}");
+                }
+            }
+        }
+    }
+
+    fn lose(&mut self, link: LinkId, loss: Loss) {
+        self.lost.set(link, true);
+        self.link_errno[link.index()] = errno(loss);
+        self.parts.tongue.tell(self.now, Notice::LinkTrouble(link, errno(loss)));
+    }
+
+    /// Hands lost ports back to be opened again.
+    fn drop_lost(&mut self, memory: &mut Memory) {
+        let lost = std::mem::replace(&mut self.lost, LinkSet::EMPTY);
+        for link in lost.iter() {
+            if let Some(port) = self.ports[link.index()].take() {
+                let _ = epoll::delete(&self.epoll, port.fd());
+                self.writing.set(link, false);
+                self.parts.opener.reopen(link, port);
+            }
+            self.feed(Input::Link { link, up: false }, memory);
+        }
+    }
+
+    /// Asks the kernel to say when a half-sent frame can go on, only while there is one.
+    fn rewatch(&mut self, link: LinkId) {
+        let Some(port) = &self.ports[link.index()] else { return };
+        let wants = port.wants_write();
+        if wants == self.writing.contains(link) {
+            return;
+        }
+        self.writing.set(link, wants);
+        let flags = if wants { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        let token = EventData::new_u64(link.index() as u64); // lossless: below LINKS_MAX
+        let _ = epoll::modify(&self.epoll, port.fd(), token, flags);
+    }
+
+    fn feed(&mut self, input: Input<'_>, memory: &mut Memory) {
+        self.parts.cluster.handle(self.now, input);
+        self.act(memory);
+        if !self.lost.is_empty() {
+            self.drop_lost(memory);
+        }
+    }
+
+    /// Carries out everything that the core says.
+    fn act(&mut self, memory: &mut Memory) {
+        while let Some(output) = self.parts.cluster.poll(&mut self.frame) {
+            match output {
+                Output::Remember => self.remember(memory),
+                Output::Stop { group, job } => self.parts.resources.stop(group, job),
+                Output::Probe { group, job } => self.parts.resources.probe(group, job),
+                Output::Start { group, job } => {
+                    // Vouched for before the worker looks.
+                    self.vouch();
+                    self.parts.resources.start(group, job);
+                }
+                Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
+                Output::Announce { group } => self.parts.resources.announce(group),
+                Output::Reply { id: NOBODY, reply: _ } => {}
+                Output::Reply { id, reply } => self.parts.control.answer(id, reply),
+                Output::Event(event) => self.parts.tongue.tell(self.now, Notice::Core(event)),
+                Output::Restart => {
+                    // The next engine must not take this memory for its own.
+                    let _ = memory.write(&[]);
+                    self.exit = Some(super::EXIT_AGAIN);
+                }
+                Output::Exit => self.exit = Some(0),
+            }
+        }
+    }
+
+    fn remember(&mut self, memory: &mut Memory) {
+        let Some(len) = self.parts.cluster.memory(&mut self.remembered[..]) else { return };
+        let bytes = self.remembered.get(..len).unwrap_or_default();
+        if let Err(error) = memory.write(bytes) {
+            let errno = error.raw_os_error().unwrap_or(0);
+            self.parts.tongue.tell(self.now, Notice::CannotRemember(errno));
+        }
+    }
+
+    fn transmit(&mut self, links: LinkSet, len: usize) {
+        let Some(frame) = self.frame.get(..len) else { return };
+        for link in links.iter() {
+            let Some(port) = &mut self.ports[link.index()] else { continue };
+            if let Sent::Lost(loss) = port.send(frame) {
+                self.lost.set(link, true);
+                self.link_errno[link.index()] = errno(loss);
+            }
+        }
+        for link in links.iter() {
+            self.rewatch(link);
+        }
+    }
+
+    /// Stores until when each group may run here: for the resources' threads, and for the next
+    /// engine of this boot.
+    fn vouch(&mut self) {
+        let mut running = 0;
+        for group in group_ids(self.parts.groups) {
+            let until = self.parts.cluster.vouched_until(group);
+            running |= u64::from(until.is_some()) << group.index();
+            let until = until.map_or(0, Instant::micros);
+            self.parts.vouch.set(group.index(), until);
+            if let Some(word) = self.parts.shared.get(group.index()) {
+                word.store(until, Ordering::Release);
+            }
+        }
+        let before = self.parts.running.load(Ordering::Acquire);
+        if before & !RESTART != running {
+            self.parts.running.fetch_and(RESTART, Ordering::AcqRel);
+            self.parts.running.fetch_or(running, Ordering::AcqRel);
+        }
+    }
+
+    fn publish(&mut self) {
+        if self.parts.control.wanted() {
+            let status = self.parts.cluster.status();
+            let snapshot = Snapshot { at: self.now, status, link_errno: self.link_errno };
+            self.parts.control.publish(&snapshot);
+        }
+        if let Some(interval) = self.parts.notify.watchdog_interval()
+            && self.now >= self.next_pet
+        {
+            self.next_pet = self.now + super::settings::span(interval).ratio(1, 2);
+            self.parts.notify.watchdog();
+        }
+    }
+
+    fn note_lateness(&mut self) {
+        let late = self.now.since(self.armed);
+        if late > Duration::from_millis(10) && late > self.parts.interval {
+            self.parts.tongue.tell(self.now, Notice::Overslept(late));
+        }
+    }
+
+    fn arm(&mut self) {
+        let at = self.parts.cluster.deadline().at;
+        if at == self.armed && at > self.now {
+            return;
+        }
+        self.armed = at;
+        // Zero would disarm it.
+        let micros = at.micros().max(1);
+        let value = Timespec {
+            tv_sec: i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(u32::try_from(micros % 1_000_000).unwrap_or(0)) * 1000,
+        };
+        let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = Itimerspec { it_interval: never, it_value: value };
+        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec);
+    }
+}
+
+/// The kernel's number for why a link was lost.
+fn errno(loss: Loss) -> i32 {
+    match loss {
+        Loss::Interface => rustix::io::Errno::NODEV.raw_os_error(),
+        Loss::HangUp => rustix::io::Errno::NXIO.raw_os_error(),
+        Loss::Failed(error) => error.raw_os_error(),
+    }
+}
