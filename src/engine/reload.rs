@@ -44,7 +44,7 @@ impl Reload {
         let Some(new) = loaded.config else {
             let error = |found: &&config::Diagnostic| found.severity == config::Severity::Error;
             let first = loaded.diagnostics.iter().find(error);
-            let why = first.map_or_else(|| "it has errors".to_owned(), |found| found.one_line());
+            let why = first.map_or_else(|| "it has errors".to_owned(), ToString::to_string);
             return Err(Answer::no(
                 format!("the configuration is not valid; nothing was changed: {why}"),
                 "run `latido check`, mend it, and reload again",
