@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 pub const GROUP: &str = "web";
 /// How long a busy machine may take for what should take no time.
 const SLACK: Duration = Duration::from_secs(20);
+/// A step's window begins so much before the deed, and ends so much after its effect.
+const PRELUDE: Duration = Duration::from_millis(100);
+const FINALE: Duration = Duration::from_millis(500);
 /// After the client was answered again: what was asked before has its outcome then.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -301,14 +304,18 @@ impl Pair {
     ) -> Result<Step> {
         let before = self.owner();
         let begin = Instant::now();
+        std::thread::sleep(PRELUDE);
+        let deed_at = Instant::now();
         deed(self)?;
         let mut moved_after = None;
         match expect {
             Expect::Owner(owner) => {
-                let arrived = self.await_owner(owner, begin, self.dead * 10 + SLACK)?;
+                let arrived = self.await_owner(owner, deed_at, self.dead * 10 + SLACK)?;
                 if before.as_ref() != Some(owner) {
-                    moved_after = Some(arrived.saturating_duration_since(begin));
+                    moved_after = Some(arrived.saturating_duration_since(deed_at));
                 }
+                // A wrong neighbour entry or a relapse shows soon after.
+                std::thread::sleep(FINALE);
             }
             Expect::Nothing(period) => {
                 let moved = || Some(self.owner()).filter(|owner| *owner != before);
