@@ -85,7 +85,8 @@ pub struct Where {
 /// Runs the program and returns its exit code: 0 done, 1 refused or failed, 2 usage, 3 not
 /// running, 4 unknown.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().skip(1).map_while(|arg| arg.into_string().ok()).collect();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map_while(|arg| arg.into_string().ok()).collect();
     if let Some(code) = crate::lab::subcommand(&args) {
         return code;
     }

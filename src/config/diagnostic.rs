@@ -249,15 +249,13 @@ impl Report {
             self.errors += 1;
         }
         // Always room for the first error: a configuration is never refused without a reason.
-        if self.items.len() >= DIAGNOSTICS_MAX
-            && !(severity == Severity::Error && self.errors == 1)
+        if self.items.len() >= DIAGNOSTICS_MAX && !(severity == Severity::Error && self.errors == 1)
         {
             return;
         }
         let (line, column, length, source) = self.locate(at);
         let file = self.files.get(at.file).map(|file| file.path.clone()).unwrap_or_default();
-        let found =
-            Diagnostic { severity, file, line, column, length, source, message, cure };
+        let found = Diagnostic { severity, file, line, column, length, source, message, cure };
         if !self.items.iter().any(|(_, known)| *known == found) {
             self.items.push((at, found));
         }

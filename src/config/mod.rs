@@ -19,8 +19,8 @@ pub(crate) use compare::describe;
 pub use compare::differences;
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
-pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use identity::{HA_DIR, LATIDO_TOML};
+pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use values::format_duration;
 

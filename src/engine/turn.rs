@@ -126,7 +126,8 @@ impl Engine {
 
     /// Runs until the core says that the end has come; the exit code.
     pub(super) fn run(&mut self, memory: &mut Memory) -> u8 {
-        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
+        let mut events =
+            [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
         self.now = clock::now();
         // What was sensed and opened before the loop began belongs before the first frame.
         self.senses();

@@ -228,9 +228,13 @@ fn pump(state: &Mutex<State>, wake: &OwnedFd) {
                 fds.push(PollFd::new(master, PollFlags::IN));
             }
         }
-        let pause = if closed { Some(pause.map_or(CLOSED_PAUSE, |p| p.min(CLOSED_PAUSE))) } else { pause };
+        let pause =
+            if closed { Some(pause.map_or(CLOSED_PAUSE, |p| p.min(CLOSED_PAUSE))) } else { pause };
         let timeout = pause.and_then(|pause| Timespec::try_from(pause).ok());
-        if !matches!(rustix::event::poll(&mut fds, timeout.as_ref()), Ok(_) | Err(rustix::io::Errno::INTR)) {
+        if !matches!(
+            rustix::event::poll(&mut fds, timeout.as_ref()),
+            Ok(_) | Err(rustix::io::Errno::INTR)
+        ) {
             return;
         }
         let _ = rustix::io::read(wake, &mut [0; 8]);
@@ -392,13 +396,15 @@ mod tests {
         let (mut one, mut two) = (bench.open(End::First), bench.open(End::Second));
         bench.cable.unplug(End::First);
         assert!(!bench.cable.path(End::First).exists());
-        let gone = super::super::wait::until(Duration::from_secs(5), "the end of the device", || {
-            match one.read(&mut [0; 8]) {
+        let gone = super::super::wait::until(
+            Duration::from_secs(5),
+            "the end of the device",
+            || match one.read(&mut [0; 8]) {
                 Ok(0) => Some(()),
                 Err(why) if why.raw_os_error() == Some(5) => Some(()),
                 _ => None,
-            }
-        });
+            },
+        );
         gone.unwrap();
         bench.cable.plug(End::First).unwrap();
         let mut one = bench.open(End::First);

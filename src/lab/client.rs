@@ -2,8 +2,8 @@
 use super::error::{Doing, Result};
 use super::namespace::Namespace;
 use super::record::{Attempt, Missed, Record};
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::VecDeque;

@@ -48,7 +48,8 @@ impl Node {
     pub fn owner(&self, group: &str) -> Option<String> {
         let status = self.status().ok()?;
         let groups = status.get("groups")?.as_array()?;
-        let found = groups.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(group));
+        let found =
+            groups.iter().find(|one| one.get("name").and_then(Value::as_str) == Some(group));
         found?.get("owner")?.as_str().map(str::to_owned)
     }
 }

@@ -223,4 +223,3 @@ fn hide_host(warnings: &mut Vec<String>) {
         }
     }
 }
-

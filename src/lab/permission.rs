@@ -23,9 +23,8 @@ const CURE: &str = "run it as root, or allow user namespaces:\n  \
 /// Where neither root nor user namespaces are to be had; the message says how to get them.
 pub fn acquire() -> Result<()> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-    let capable = || {
-        std::thread::spawn(namespace::new_network).join().is_ok_and(|outcome| outcome.is_ok())
-    };
+    let capable =
+        || std::thread::spawn(namespace::new_network).join().is_ok_and(|outcome| outcome.is_ok());
     if uid.is_root() && capable() {
         return Ok(());
     }

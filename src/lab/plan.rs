@@ -82,10 +82,8 @@ impl Plan {
                 port(CROSSOVER, "eth1", [10, 78, 0, number]),
             ],
         };
-        let client = Machine {
-            name: CLIENT.into(),
-            ports: vec![port(LAN, "eth0", [10, 77, 0, 3])],
-        };
+        let client =
+            Machine { name: CLIENT.into(), ports: vec![port(LAN, "eth0", [10, 77, 0, 3])] };
         Plan {
             program: program.into(),
             networks: vec![network(LAN), network(CROSSOVER)],

@@ -198,10 +198,7 @@ mod tests {
         let start = Instant::now();
         let record = record(start, 300, |ms| (!(90..130).contains(&ms)).then_some("pi"));
         assert_eq!(record.missed(start, at(start, 100)).silence, Duration::from_millis(41));
-        assert_eq!(
-            record.missed(at(start, 140), at(start, 300)).silence,
-            Duration::from_millis(1)
-        );
+        assert_eq!(record.missed(at(start, 140), at(start, 300)).silence, Duration::from_millis(1));
     }
 
     #[test]

@@ -241,8 +241,7 @@ fn switch(state: &Mutex<State>, poll: &OwnedFd, wake: &OwnedFd) {
 impl State {
     fn forward(&mut self, from: u64, frame: &[u8]) {
         let Some(header) = frame.get(OFFLOAD_HEADER..OFFLOAD_HEADER + 12) else { return };
-        let (Some(to), Some(source)) = (header.first_chunk::<6>(), header.last_chunk::<6>())
-        else {
+        let (Some(to), Some(source)) = (header.first_chunk::<6>(), header.last_chunk::<6>()) else {
             return;
         };
         let group_bit = |address: &[u8; 6]| address[0] & 1 == 1;

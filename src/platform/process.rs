@@ -206,7 +206,7 @@ pub fn wait_readable(fds: &[Option<BorrowedFd<'_>>], limit: Option<Duration>) {
 ///
 /// # Errors
 /// `PERM` without CAP_SYS_NICE or a sufficient RLIMIT_RTPRIO.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, clippy::needless_update)] // musl's structure has more fields
 pub fn set_realtime(priority: u8) -> io::Result<()> {
     // SAFETY: a plain structure that outlives the call. The system call itself: musl's wrapper
     // only says ENOSYS.
@@ -229,4 +229,76 @@ pub fn enter_new_network_namespace() -> io::Result<()> {
     // SAFETY: unshare is unsafe because of CLONE_FILES; the network namespace touches no memory
     // and no descriptor of this process.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// Everything that a shell command prints.
+    fn output_of(script: &str) -> String {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", script]);
+        let (mut child, pipe) = spawn(command).expect("a shell");
+        let wake = Wake::new().expect("an eventfd");
+        let start = Instant::now();
+        while child.ended().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(5), "it hangs");
+            child.wait_for_news(None, &wake, Duration::from_secs(1));
+        }
+        assert_eq!(child.ended(), Some(End::Exited(0)));
+        let mut text = String::new();
+        let _ = std::fs::File::from(pipe).read_to_string(&mut text);
+        text
+    }
+
+    #[test]
+    #[allow(unsafe_code)]
+    fn children_inherit_neither_priority_nor_blocked_signals() {
+        let status = "cut -d' ' -f41 /proc/$$/stat; grep -E '^Sig(Blk|Ign)' /proc/$$/status";
+        let text = std::thread::spawn(move || {
+            set_realtime(1).expect("these tests need root: run them as root");
+            // SAFETY: plain data on the stack; only this thread's mask changes.
+            unsafe {
+                let mut all: libc::sigset_t = std::mem::zeroed();
+                libc::sigfillset(&mut all);
+                libc::pthread_sigmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+            }
+            output_of(status)
+        })
+        .join()
+        .expect("no panic");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert_eq!(lines[0], "0", "ordinary scheduling");
+        assert!(lines[1].ends_with("\t0000000000000000"), "blocked: {text}");
+        assert!(lines[2].ends_with("\t0000000000000000"), "ignored: {text}");
+    }
+
+    #[test]
+    fn an_end_by_a_signal_is_told_from_an_exit() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "kill -9 $$"]);
+        let (mut child, _pipe) = spawn(command).expect("a shell");
+        let wake = Wake::new().expect("an eventfd");
+        while child.ended().is_none() {
+            child.wait_for_news(None, &wake, Duration::from_secs(1));
+        }
+        assert_eq!(child.ended(), Some(End::Signalled(9)));
+        let missing = spawn(Command::new("/no/such/program")).err().expect("refused");
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_wake_up_ends_a_wait_and_is_not_lost() {
+        let wake = Wake::new().expect("an eventfd");
+        wake.set();
+        let start = Instant::now();
+        wait_readable(&[Some(wake.as_fd())], Some(Duration::from_secs(5)));
+        assert!(start.elapsed() < Duration::from_secs(1));
+        wake.clear();
+        wait_readable(&[Some(wake.as_fd())], Some(Duration::from_millis(30)));
+        assert!(start.elapsed() >= Duration::from_millis(30), "cleared");
+    }
 }

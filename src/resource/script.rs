@@ -115,7 +115,7 @@ impl Program {
     /// What a status means. Heartbeat's rule: the exit code says nothing; `not running` (N and R
     /// in either case) is stopped, else `running`, `Running` or `OK` is running, else stopped.
     /// Scripts from elsewhere also have an exit code (LSB): 3 is stopped whatever they print —
-    /// some print a journal, where any word may occur — and 0 is running if no word decides.
+    /// some print a journal, where any word may occur — and 0 is running unless they say `stopped`.
     pub(super) fn state(&self, end: End, printed: &[u8]) -> State {
         let has = |word: &str| printed.windows(word.len()).any(|part| part == word.as_bytes());
         match self {
@@ -135,10 +135,10 @@ impl Program {
                     State::Stopped
                 } else if has("running") || has("Running") || has("OK") {
                     State::Running
-                } else if !heartbeat && end == End::Exited(0) {
-                    State::Running
-                } else {
+                } else if *heartbeat || has("stopped") || has("Stopped") || end != End::Exited(0) {
                     State::Stopped
+                } else {
+                    State::Running
                 }
             }
         }
@@ -201,6 +201,8 @@ mod tests {
             ("journal: everything OK, running", 3, State::Stopped),
             ("vsftpd is not running", 0, State::Stopped),
             ("vsftpd is running", 0, State::Running),
+            ("stopped", 0, State::Stopped),
+            ("vsftpd is up", 0, State::Running),
         ] {
             assert_eq!(script.state(End::Exited(code), printed.as_bytes()), state, "{printed}");
         }

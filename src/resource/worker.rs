@@ -175,8 +175,7 @@ impl<R: Fn(Report)> Worker<R> {
             let result = match &resource.kind {
                 Kind::Address(address) => self.start_address(&label, address),
                 Kind::Service { .. } | Kind::Script { .. } => {
-                    self.started[index] = true;
-                    self.start_script(&label, resource)
+                    self.start_script(&label, index, resource)
                 }
             };
             if let Err(why) = result {
@@ -226,13 +225,19 @@ impl<R: Fn(Report)> Worker<R> {
         Ok(())
     }
 
-    fn start_script(&mut self, label: &str, resource: &Resource) -> Result<(), String> {
+    fn start_script(
+        &mut self,
+        label: &str,
+        index: usize,
+        resource: &Resource,
+    ) -> Result<(), String> {
         let program = Program::locate(&resource.kind)?;
+        self.started[index] = true;
         let end = Instant::now() + resource.start_timeout;
         if !matches!(program, Program::Unit(_)) {
             // Heartbeat's order: what runs already is not started again.
             let limit = Instant::now() + (resource.start_timeout / 2).min(STATUS_LIMIT);
-            match self.status(label, &program, limit) {
+            match self.status(label, &program, limit, Abort::OnStop) {
                 Ok(State::Running) => {
                     info!(target: "resource", "{label}: runs already");
                     return Ok(());
@@ -323,7 +328,7 @@ impl<R: Fn(Report)> Worker<R> {
             };
             warn!(target: "resource", "{label}: stop, attempt {attempt}: {why}");
             let limit = end.max(Instant::now() + STOP_PAUSE);
-            if let Ok(State::Stopped) = self.status(label, &program, limit) {
+            if let Ok(State::Stopped) = self.status(label, &program, limit, Abort::OnQuit) {
                 warn!(target: "resource", "{label}: counts as stopped, its status says so, though \
                     its stop failed; the script should end with 0 when there is nothing to stop");
                 return Ok(());
@@ -407,7 +412,8 @@ impl<R: Fn(Report)> Worker<R> {
             }
         };
         let limit = Instant::now() + resource.start_timeout.min(STATUS_LIMIT);
-        self.status(label, &program, limit).map_err(|why| format!("its status {why}"))
+        self.status(label, &program, limit, Abort::OnStop)
+            .map_err(|why| format!("its status {why}"))
     }
 
     fn status(
@@ -415,8 +421,9 @@ impl<R: Fn(Report)> Worker<R> {
         label: &str,
         program: &Program,
         deadline: Instant,
+        abort: Abort,
     ) -> Result<State, Broken> {
-        let ran = self.act(label, program, "status", deadline, Abort::OnStop)?;
+        let ran = self.act(label, program, "status", deadline, abort)?;
         Ok(program.state(ran.end, &ran.head))
     }
 
