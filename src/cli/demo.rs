@@ -163,7 +163,7 @@ fn one_run(args: &Args, program: &Path, faults: &[Fault]) -> Result<Run> {
         }
     };
     let started = Instant::now();
-    let owner = pair.ready(measure.dead * 10 + Duration::from_secs(60))?;
+    let owner = pair.ready(measure.dead * 5 + Duration::from_secs(20))?;
     let mut run = Run { start: started.elapsed(), ..Run::default() };
     tell(&format!("{owner} has the address {} and serves the client.", pair.address()));
     for &fault in faults {

@@ -95,6 +95,13 @@ impl Copy {
         })
     }
 
+    /// The same with the first node's haresources on both: what Heartbeat demanded.
+    #[must_use]
+    pub fn with_agreed_resources(mut self) -> Copy {
+        self.texts[1][1] = self.texts[0][1].clone();
+        self
+    }
+
     /// What the laboratory made of the files, in sentences.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -139,7 +146,6 @@ impl Copy {
             self.write(lab.node(name), texts, &lab.serial_device(0))?;
         }
         let dir = lab.dir().join(ETC).join("ha.d");
-        let group = Words::of(&self.texts[0][1]).lines.first().and_then(|line| line.get(1).cloned());
         Ok(Pair {
             client: None,
             lab,
@@ -147,7 +153,8 @@ impl Copy {
             program: program.to_owned(),
             files: Files::Heartbeat(dir),
             address: IpAddr::V4(self.address.0),
-            group: group.unwrap_or_default(),
+            // A group of haresources is called after its address.
+            group: self.address.0.to_string(),
             dead: self.dead,
             port: 80,
         })

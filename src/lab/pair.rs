@@ -318,8 +318,11 @@ impl Pair {
                 std::thread::sleep(FINALE);
             }
             Expect::Nothing(period) => {
-                let moved = || Some(self.owner()).filter(|owner| *owner != before);
-                let what = format!("{name} must move nothing, but the owner changed");
+                let moved = || {
+                    let holders = self.lab.ownership().holders(self.address);
+                    (self.owner() != before).then_some(holders)
+                };
+                let what = format!("{name} must move nothing, but the address has moved; owners");
                 wait::never(*period, what, moved).map_err(|why| self.with_logs(&why))?;
             }
         }
