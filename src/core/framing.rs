@@ -2,8 +2,8 @@
 //!
 //! A line delivers bytes, some of them wrong, and starts in the middle. Consistent Overhead Byte
 //! Stuffing keeps 0x00 out of a frame, so that 0x00 is always a boundary; the CRC (iSCSI's, RFC
-//! 3720 §B.4, little endian) throws damage away before any cryptography. The delimiter stands in front
-//! of a frame as well, so that noise before it costs only the noise.
+//! 3720 §B.4, little endian) throws damage away before any cryptography. The delimiter stands in
+//! front of a frame as well, so that noise before it costs only the noise.
 //!
 //! Nothing here panics, whatever the bytes: the line is open to everybody.
 use super::limits::FRAME_MAX;
