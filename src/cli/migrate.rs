@@ -1,5 +1,5 @@
 //! `latido migrate`: Heartbeat's files as a `latido.toml`.
-use super::keygen;
+use super::{check, keygen};
 use crate::config::{
     KEYS_FILE, Loaded, Severity, Source, key_file, load, migrate_with_keys, print_all,
 };
@@ -39,12 +39,12 @@ pub fn run(args: Args) -> ExitCode {
             eprintln!("wrote the keys to {}; copy that file to every node too", path.display());
         }
         (Some(_), None) => eprintln!(
-            "the keys are not in this file: repeat with --keys {KEYS_FILE}, then copy it to every node"
+            "the keys are not in this file: repeat with --keys {KEYS_FILE}, then copy it to \
+             every node"
         ),
         (None, _) => eprintln!("there are no keys (crc): make one with `latido keygen`"),
     }
-    print!("{text}");
-    ExitCode::SUCCESS
+    if check::print(&text) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The text of the `latido.toml`, headed by what had no counterpart; `None` if there are errors.

@@ -93,7 +93,8 @@ fn check_timing(timing: &RawTiming, report: &mut Report) {
     } else if dead.value < interval.value * 5 {
         let intervals = dead.value.as_secs_f64() / interval.value.as_secs_f64();
         let message = format!(
-            "dead ({}) is only {intervals:.1} intervals: {} lost heartbeats in a row end in a takeover",
+            "dead ({}) is only {intervals:.1} intervals: {} lost heartbeats in a row end in a \
+             takeover",
             show(dead.value),
             (intervals.ceil() as u64).saturating_sub(1)
         );
@@ -155,7 +156,8 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
         && paths.iter().all(|path| path == first)
     {
         let message = format!(
-            "a single path: everything goes over {}; when it is cut, both nodes will own every group",
+            "a single path: everything goes over {}; when it is cut, both nodes will own every \
+             group",
             first.display()
         );
         let cure = "add a second, different one: a crossover cable or a null-modem cable";
@@ -210,7 +212,7 @@ impl Medium {
     }
 }
 
-/// Names the links: interface and kind; port and group only where they are needed to tell them apart.
+/// Names the links: interface and kind; port and group only where they tell two apart.
 pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) -> Vec<Link> {
     let short = |medium: &Medium| match medium {
         Medium::Broadcast { interface, .. } => format!("{interface} broadcast"),

@@ -373,3 +373,12 @@ fn every_directive_is_documented() {
         assert!(find(&with(&format!("{name} x")), "Pacemaker").line == 7, "{name}");
     }
 }
+
+#[test]
+fn a_speed_too_low_is_the_one_the_daemon_reckons_with() {
+    let serial = |baud| Medium::Serial { device: "/dev/ttyS0".into(), baud };
+    let interval = Duration::from_millis(100);
+    assert_eq!(serial(115_200).every(interval), 1);
+    assert_eq!(serial(9_600).every(interval), 2);
+    assert_eq!(serial(1_200).every(Duration::from_millis(1)), 255, "bounded");
+}

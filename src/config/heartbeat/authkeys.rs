@@ -184,7 +184,8 @@ fn check_secret(id: u8, secret: &[u8], more: bool, at: At, report: &mut Report) 
     }
     if !secret.is_ascii() {
         let message = format!("key {id}: the secret has letters outside ASCII; its bytes count");
-        let cure = "copy the file from node to node instead of typing it: another encoding is another secret";
+        let cure = "copy the file from node to node instead of typing it: another encoding is \
+                    another secret";
         report.warning(at, message, cure);
     }
     if secret.len() < SECRET_MIN {

@@ -112,14 +112,14 @@ fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
 fn read_quorum(document: &Table, report: &mut Report) -> StopFailure {
     let Some(table) = document.table("quorum", "[quorum]", report) else {
         if !document.has("quorum") {
-            let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer is assumed dead, \
+            let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer counts as dead, \
                         so with every path cut both nodes will own every group";
             report.error(document.at, "nothing says who may own a group", cure);
         }
         return StopFailure::Release;
     };
     table.only(keys_of("[quorum]"), report);
-    const MEANING: &str = "this version has only \"assume-dead\": a silent peer is assumed dead, so \
+    const MEANING: &str = "this version has only \"assume-dead\": a silent peer counts as dead, so \
                            with every path cut both nodes will own every group";
     match table.string("rule", report) {
         Some(rule) => match rule.value.as_str() {
