@@ -197,8 +197,11 @@ fn set_up(machine: &Machine) -> Result<Vec<String>> {
         warnings.push(format!("/sys shows the host's interfaces ({why})"));
     }
     for (from, to) in &machine.binds {
-        rustix::mount::mount_bind(from, to)
-            .doing(format!("showing {} as {}", from.display(), to.display()))?;
+        rustix::mount::mount_bind(from, to).doing(format!(
+            "showing {} as {}",
+            from.display(),
+            to.display()
+        ))?;
     }
     hide_host(&mut warnings);
     Ok(warnings)
