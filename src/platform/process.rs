@@ -224,7 +224,8 @@ mod tests {
     #[test]
     #[allow(unsafe_code)]
     fn children_inherit_neither_priority_nor_blocked_signals() {
-        let status = "cut -d' ' -f41 /proc/$$/stat; grep -E '^Sig(Blk|Ign)' /proc/$$/status";
+        // Read by the program itself: a shell blocks signals while it starts others.
+        let status = "cut -d' ' -f41 /proc/$$/stat; exec grep -E '^Sig(Blk|Ign)' /proc/self/status";
         let text = std::thread::spawn(move || {
             crate::platform::sched::realtime(1).expect("these tests need root: run them as root");
             // SAFETY: plain data on the stack; only this thread's mask changes, and a signal that
