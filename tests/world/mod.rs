@@ -24,10 +24,12 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub const PORT: u16 = 8080;
 
 const DAEMON: &str = "daemon";
-/// A script that notes each call and remembers, until the power goes, whether it was started.
+/// A script that notes each call (with the number of served addresses that the node has) and
+/// remembers, until the power goes, whether it was started.
 const RECORDER: &str = "#!/bin/sh
 for action; do :; done
-echo \"$(date +%s.%N) $(uname -n) ${0##*/} $*\" >> {record}
+held=$(grep -c '|-- {address}$' /proc/net/fib_trie)
+echo \"$held $(uname -n) ${0##*/} $*\" >> {record}
 mark={dir}/run/${0##*/}.mark
 case $action in
 start) : > $mark; echo started;;
@@ -37,10 +39,10 @@ esac
 ";
 
 /// One call of a recording script.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Seconds of the wall clock.
-    pub time: f64,
+    /// The node had the address of [`Scene::serve`].
+    pub had_address: bool,
     /// The node.
     pub node: String,
     /// The script's name.
@@ -121,10 +123,14 @@ impl Scene {
         }
     }
 
-    /// A recording script of this name in every node's `dir` (such as `ha.d/resource.d`).
+    /// A recording script of this name in every node's `dir` (such as `ha.d/resource.d`). Call
+    /// [`Scene::serve`] first, if at all.
     pub fn recorder(&self, dir: &str, name: &str) {
+        let served = self.served.lock().expect("no panic while it is held");
+        let address = served.map_or("none".to_owned(), |address| address.ip().to_string());
+        let text = RECORDER.replace("{address}", &address);
         for node in self.lab.nodes() {
-            self.write(node.name(), &format!("{dir}/{name}"), RECORDER);
+            self.write(node.name(), &format!("{dir}/{name}"), &text);
         }
     }
 
@@ -134,7 +140,7 @@ impl Scene {
         let call = |line: &str| {
             let mut words = line.split_whitespace().map(str::to_owned);
             Some(Call {
-                time: words.next()?.parse().ok()?,
+                had_address: words.next()? != "0",
                 node: words.next()?,
                 script: words.next()?,
                 args: words.collect(),
