@@ -5,9 +5,9 @@
 //! scripts, which are recorded instead of run.
 use super::client::Probe;
 use super::error::{Doing, Error, Result};
+use super::node::ETC;
 use super::pair::{Files, Pair};
 use super::plan::{CLIENT, CROSSOVER, Cable, LAN, Machine, Network, Plan, Port, Switch};
-use super::node::ETC;
 use super::{Lab, Node};
 use std::fmt::Write as _;
 use std::fs;
@@ -292,9 +292,9 @@ fn read(dir: &Path) -> Result<[[String; 3]; 2]> {
 /// Puts the texts in the nodes' order: a directory whose haresources names the other node first
 /// is that node's, when the two differ.
 fn for_nodes(texts: [[String; 3]; 2], nodes: &[String; 2]) -> [[String; 3]; 2] {
-    let names = texts.each_ref().map(|texts| {
-        Words::of(&texts[1]).lines.first().and_then(|line| line.first().cloned())
-    });
+    let names = texts
+        .each_ref()
+        .map(|texts| Words::of(&texts[1]).lines.first().and_then(|line| line.first().cloned()));
     let swapped = names[0] != names[1] && names[0].as_ref() == Some(&nodes[1]);
     let [one, two] = texts;
     if swapped { [two, one] } else { [one, two] }
@@ -520,7 +520,9 @@ mod tests {
     fn nothing_of_the_copy_reaches_out() {
         let text = "keepalive 2\nserial /dev/ttyS0\nlogfile /var/log/ha-log # why\nnode a b\n";
         let mapped = mapped(text, Path::new("/lab/tty"), Path::new("/lab/log"), true);
-        assert!(mapped.contains("serial /lab/tty\n") && mapped.contains("logfile /lab/log/ha-log\n"));
+        assert!(
+            mapped.contains("serial /lab/tty\n") && mapped.contains("logfile /lab/log/ha-log\n")
+        );
         assert!(mapped.contains("keepalive 100ms\n") && !mapped.contains("keepalive 2\n"));
         assert!(mapped.contains("node a b\n"));
     }

@@ -197,8 +197,11 @@ fn set_up(machine: &Machine) -> Result<Vec<String>> {
         warnings.push(format!("/sys shows the host's interfaces ({why})"));
     }
     for (from, to) in &machine.binds {
-        rustix::mount::mount_bind(from, to)
-            .doing(format!("showing {} as {}", from.display(), to.display()))?;
+        rustix::mount::mount_bind(from, to).doing(format!(
+            "showing {} as {}",
+            from.display(),
+            to.display()
+        ))?;
     }
     hide_host(&mut warnings);
     Ok(warnings)
@@ -216,10 +219,10 @@ fn hide_host(warnings: &mut Vec<String>) {
     }
     let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
     for device in devices {
-        if device.file_name().to_string_lossy().starts_with("watchdog") {
-            if let Err(why) = rustix::mount::mount_bind("/dev/null", device.path()) {
-                warnings.push(format!("{} is the host's ({why})", device.path().display()));
-            }
+        if device.file_name().to_string_lossy().starts_with("watchdog")
+            && let Err(why) = rustix::mount::mount_bind("/dev/null", device.path())
+        {
+            warnings.push(format!("{} is the host's ({why})", device.path().display()));
         }
     }
 }

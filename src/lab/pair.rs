@@ -101,7 +101,9 @@ impl Settings {
         for link in &self.links {
             // Writing to a String cannot fail.
             let _ = match link {
-                Link::Lan => write!(text, "\n[[link]]\nudp = \"broadcast\"\ninterface = \"eth0\"\n"),
+                Link::Lan => {
+                    write!(text, "\n[[link]]\nudp = \"broadcast\"\ninterface = \"eth0\"\n")
+                }
                 Link::Crossover => {
                     write!(text, "\n[[link]]\nudp = \"broadcast\"\ninterface = \"eth1\"\n")
                 }
@@ -278,10 +280,9 @@ impl Pair {
     /// After `limit`, with what the daemons last wrote.
     pub fn await_owner(&self, name: &str, since: Instant, limit: Duration) -> Result<Instant> {
         let what = format!("{} to be at {name} and nowhere else", self.address);
-        let arrived = wait::until(limit, what, || {
-            (self.owner().as_deref() == Some(name)).then(Instant::now)
-        })
-        .map_err(|why| self.with_logs(&why))?;
+        let arrived =
+            wait::until(limit, what, || (self.owner().as_deref() == Some(name)).then(Instant::now))
+                .map_err(|why| self.with_logs(&why))?;
         if let Some(client) = &self.client {
             wait::until(limit, format!("an answer of {name}"), || {
                 client.last_answer().filter(|(server, at)| server == name && *at > since)

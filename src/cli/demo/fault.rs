@@ -71,8 +71,7 @@ pub(super) fn run(
 ) -> Result<()> {
     let owner = pair.owner().ok_or_else(|| Error::new("nobody owns the address"))?;
     let peer = pair.peer_of(&owner);
-    let mut scene =
-        Scene { pair, owner: pair.lab.node(&owner), peer, measure, tell, report };
+    let mut scene = Scene { pair, owner: pair.lab.node(&owner), peer, measure, tell, report };
     match fault {
         Fault::Switchover => scene.switchover(),
         Fault::PowerCut => scene.power_cut(),
@@ -132,9 +131,7 @@ impl Scene<'_> {
     fn switchover(&mut self) -> Result<()> {
         let (owner, peer) = (self.owner.name().to_owned(), self.peer.clone());
         (self.tell)(&format!("{owner} hands the address over to {peer}, on purpose."));
-        self.step("switchover", &self.to_peer(), |pair| {
-            pair.command(&owner, "standby").map(drop)
-        })?;
+        self.step("switchover", &self.to_peer(), |pair| pair.command(&owner, "standby").map(drop))?;
         (self.tell)(&format!("And back: {owner} takes it again."));
         self.step("switch back", &self.to_owner(), |pair| {
             pair.command(&owner, "takeover").map(drop)
@@ -217,11 +214,7 @@ impl Scene<'_> {
         self.give_back("plugged in", |_| node.set_cable(LAN, true))
     }
 
-    fn quiet_cable(
-        &mut self,
-        name: &str,
-        set: impl Fn(&Pair, bool) -> Result<()>,
-    ) -> Result<()> {
+    fn quiet_cable(&mut self, name: &str, set: impl Fn(&Pair, bool) -> Result<()>) -> Result<()> {
         (self.tell)(&format!("{name}: the other paths live, nothing may move."));
         self.step(name, &self.calm(), |pair| set(pair, false))?;
         self.step("plugged in", &self.calm(), |pair| set(pair, true))
