@@ -377,10 +377,7 @@ fn group_report(group: GroupId, known: &GroupStatus, facts: &Facts) -> GroupRepo
         name: names.group(group).to_owned(),
         owner: known.owner.map(|node| names.node(node).to_owned()),
         state: phase(known.phase).to_owned(),
-        term: TermReport {
-            count: known.term.count,
-            node: names.node(known.term.node).to_owned(),
-        },
+        term: TermReport { count: known.term.count, node: names.node(known.term.node).to_owned() },
         local: phase(known.local).to_owned(),
         lease_left_ms: known.lease_left.map(|left| left.millis()),
         failed_here: known.failed_here,

@@ -14,6 +14,8 @@ pub mod config;
 mod events;
 mod group;
 pub mod id;
+#[cfg(any(test, feature = "_sim"))]
+mod inspect;
 pub mod io;
 pub mod limits;
 mod memory;
@@ -28,4 +30,6 @@ pub mod wire;
 
 pub use cluster::Cluster;
 pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings};
+#[cfg(any(test, feature = "_sim"))]
+pub use inspect::Inspected;
 pub use memory::MEMORY_MAX;

@@ -159,9 +159,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
                 names.node(node)
             ),
         ),
-        Event::Lost(count) => {
-            say(Warning, format!("{count} events were lost: too many at once"))
-        }
+        Event::Lost(count) => say(Warning, format!("{count} events were lost: too many at once")),
         Event::Claim(..)
         | Event::ClaimWithdrawn(_)
         | Event::Starting(..)

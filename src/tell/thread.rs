@@ -251,8 +251,7 @@ impl Scribe {
             }
         }
         while let Some((at, notice)) = self.notices.dequeue() {
-            let names =
-                self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let names = self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let Sentence { level, text } = text::notice(notice, &names);
             let past = Past { wall: SystemTime::now(), at, level, text };
             self.put(level, text::source(notice), &past.text, at.since(Instant::default()));
