@@ -73,7 +73,8 @@ impl World {
         self.checker.longest_two_good = self.checker.longest_two_good.max(seen);
         let stop = self.machines.iter().map(|machine| {
             let service = &machine.services[group];
-            service.probe_takes + service.stop_takes.min(service.limit)
+            let works = service.stop == super::machine::Fate::Works;
+            service.probe_takes + if works { service.stop_takes } else { service.limit }
         });
         let stop = stop.max().unwrap_or(0);
         // A frame each way to find each other again, one to be told, and the stop.
@@ -139,7 +140,9 @@ impl World {
     /// Every group is served by exactly one node, and nothing else of it runs.
     pub(super) fn settled(&self, group: usize) -> bool {
         let runs = |machine: &&super::machine::Machine| {
-            machine.on && machine.services[group].runs != Runs::Nothing
+            let service = &machine.services[group];
+            // What a failed stop left after a release is the operator's to clean.
+            machine.on && service.runs != Runs::Nothing && !service.stuck
         };
         let serving = self.machines.iter().filter(|machine| {
             machine.services[group].runs == Runs::All && machine.services[group].serves(self.now)

@@ -42,7 +42,7 @@ struct Mix {
 }
 
 impl Mix {
-    fn draw(random: &mut Random) -> Mix {
+    fn draw(random: &mut Random, slow: bool) -> Mix {
         let mut half = || random.chance(500_000);
         Mix {
             power: half(),
@@ -52,7 +52,8 @@ impl Mix {
             quality: half(),
             carrier: half(),
             ability: half(),
-            scripts: half() && half(),
+            // A failed start is remembered for minutes, which are many heartbeats.
+            scripts: half() && slow,
             commands: half(),
         }
     }
@@ -101,7 +102,7 @@ pub fn run(seed: u64) -> Result<Summary, Violation> {
 
 fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
     let mut random = Random::new(seed ^ 0xfa17);
-    let mix = Mix::draw(&mut random);
+    let mix = Mix::draw(&mut random, world.setup.interval >= 100_000);
     for node in 0..world.setup.nodes {
         for group in 0..world.setup.groups {
             let dead = world.setup.dead;

@@ -313,8 +313,8 @@ impl World {
                 }
                 Output::Exit => {
                     self.trace.push(self.now, node, Line::Note("ends"));
+                    // The runtime directory stays as long as the machine runs: it has the terms.
                     self.machines[node].exited = true;
-                    self.machines[node].memory = None;
                     self.apply(Fault::Kill(node));
                 }
             }
@@ -370,6 +370,7 @@ impl World {
             Work::Probe => {}
             Work::Start => {
                 service.runs = Runs::Some;
+                service.stuck = false;
                 service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
             Work::Stop if service.runs != Runs::Nothing => service.runs = Runs::Some,
