@@ -63,7 +63,7 @@ pub(super) fn sentence(step: &Step) -> String {
         step.missed.asked
     );
     if !step.held.both.is_zero() {
-        let _ = write!(text, " Two owners for {:.0} ms.", ms(step.held.both));
+        let _ = write!(text, " Two owners for {:.1} ms.", ms(step.held.both));
     }
     text
 }
@@ -92,8 +92,8 @@ pub(super) fn text(runs: &[Run]) -> String {
     }
     let _ = write!(
         text,
-        "\n\n  {:<22} {:>22} {:>14} {:>16} {:>16}  {}\n",
-        "step", "longest silence, ms", "unanswered", "nobody owns, ms", "both own, ms", "served by"
+        "\n\n  {:<22} {:>22} {:>14} {:>16} {:>16}  served by\n",
+        "step", "longest silence, ms", "unanswered", "nobody owns, ms", "both own, ms"
     );
     for name in names(runs) {
         let cell = |value: fn(&Step) -> Option<f64>| match spread(runs, name, value) {
