@@ -48,7 +48,8 @@ fn ms(duration: Duration) -> f64 {
 
 /// What a step came to, in a sentence.
 pub(super) fn sentence(step: &Step) -> String {
-    let owner = step.owners[1].as_deref().unwrap_or("nobody");
+    let without = if step.held.both.is_zero() { "nobody" } else { "more than one node" };
+    let owner = step.owners[1].as_deref().unwrap_or(without);
     let moved = match (&step.owners, step.moved_after) {
         ([before, after], Some(after_ms)) if before != after => {
             format!("{owner} had the address after {:.0} ms", ms(after_ms))
@@ -191,8 +192,9 @@ pub(super) fn json(args: &Args, runs: &[Run]) -> String {
     let value = json!({
         "schema": 1,
         "settings": {
-            "interval_ms": args.interval,
-            "dead_ms": args.dead,
+            // Those of --ha-dir stand in its files.
+            "interval_ms": args.ha_dir.is_none().then_some(args.interval),
+            "dead_ms": args.ha_dir.is_none().then_some(args.dead),
             "links": args.links.iter().map(|link| format!("{link:?}").to_lowercase())
                 .collect::<Vec<String>>(),
             "probe": format!("{:?}", args.probe).to_lowercase(),
