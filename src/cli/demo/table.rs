@@ -120,14 +120,16 @@ pub(super) fn text(runs: &[Run]) -> String {
     if let Some(pause) = worst_pause(runs) {
         let _ = write!(
             text,
-            "\n  The client itself paused for up to {pause:.1} ms: silences up to that mean nothing."
+            "\n  The client itself paused for up to {pause:.1} ms: \
+             silences up to that mean nothing."
         );
     }
     for (node, used) in runs.iter().flat_map(|run| &run.usage) {
         let minute = used.cpu.as_secs_f64() * 60_000.0 / used.during.as_secs_f64();
         let _ = write!(
             text,
-            "\n  The daemon of {node}: {minute:.0} ms of CPU time a minute, {:.1} MiB of memory (PSS).",
+            "\n  The daemon of {node}: {minute:.0} ms of CPU time a minute, \
+             {:.1} MiB of memory (PSS).",
             used.pss_kib as f64 / 1024.0
         );
     }
