@@ -123,7 +123,9 @@ impl Cluster {
             Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
             Input::Able { group, able } => {
-                self.groups[group.index()].able = able;
+                // The others count on it: told at once.
+                let before = ::core::mem::replace(&mut self.groups[group.index()].able, able);
+                self.urgent |= before != able;
                 changed = true;
             }
             Input::Report { group, job, outcome } => {
@@ -224,10 +226,6 @@ impl Cluster {
     /// `None`: nothing of it may run here.
     pub fn vouched_until(&self, group: GroupId) -> Option<Instant> {
         let state = &self.groups[group.index()];
-        if let Some((_, held)) = state.adoptable {
-            // Until the probe has ended, what our predecessor vouched for stays as it is.
-            return Some(held);
-        }
         let up =
             state.claim.is_some() && (state.is_up() || state.phase == super::io::Phase::Stopping);
         // The node's own vote: `dead` after the last turn of the engine's loop.
@@ -419,6 +417,12 @@ impl Cluster {
 
     fn tell_node(&mut self, node: NodeId, told: NodeState, state: NodeState, silence: Duration) {
         let was_alive = matches!(told, NodeState::Alive | NodeState::Late);
+        if told == NodeState::Dead {
+            // While we could not hear it, it may have owned what we own, and misled our clients.
+            for group in &mut self.groups {
+                group.announce |= group.phase == super::io::Phase::Running;
+            }
+        }
         let event = match state {
             NodeState::Alive if was_alive => return,
             NodeState::Alive => Event::NodeAlive(node),
