@@ -1,10 +1,10 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 use crate::config::{
     Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
-    describe, differences, format_duration, load,
+    colours, describe, differences, format_duration, load,
 };
 use std::fmt::Write as _;
-use std::io::IsTerminal;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -75,7 +75,8 @@ impl Outcome {
             );
         }
         for line in &self.differences {
-            let advice = "use the same haresources, and the same node and time lines in ha.cf, on both nodes";
+            let advice = "use the same haresources, and the same node and time lines in ha.cf, \
+                          on both nodes";
             let cure = match self.checked.first() {
                 Some((source, _)) if source.is_heartbeat() => advice,
                 _ => "use the same latido.toml on both nodes",
@@ -118,18 +119,26 @@ pub fn run(args: Args) -> ExitCode {
         }
     }
     let outcome = check(sources);
-    if args.json {
-        println!("{:#}", outcome.json());
+    let text = if args.json {
+        format!("{:#}\n", outcome.json())
     } else {
-        print!("{}", outcome.text(colours(&std::io::stdout())));
-    }
-    if outcome.failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        outcome.text(colours(&std::io::stdout()))
+    };
+    let printed = print(&text);
+    if outcome.failed() || !printed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Whether to print colours: on a terminal, unless NO_COLOR is set (no-color.org).
-pub(super) fn colours(stream: &impl IsTerminal) -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    stream.is_terminal() && !unwanted
+/// Prints to stdout; false if it could not be written, which is then said. A reader that has seen
+/// enough (`| head`) is no failure.
+pub(super) fn print(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("latido: the output could not be written: {error}");
+            false
+        }
+        _ => true,
+    }
 }
 
 fn plural(count: usize, what: &str) -> String {
@@ -215,16 +224,19 @@ fn summary(config: &Config) -> String {
     }
     let _ = writeln!(
         text,
-        "takeover  at most {} after the owner's last sign of life, and what its services need to start",
+        "takeover  at most {} after the owner's last sign of life, and what its services need to \
+         start",
         show(timing.dead + timing.interval)
     );
     text.push_str(rule_cost(config.rule));
     text.push_str(match config.stop_failure {
         StopFailure::Release => {
-            "          a resource that cannot be stopped is released all the same: it may run twice\n"
+            "          a resource that cannot be stopped is released all the same: it may run \
+             twice\n"
         }
         StopFailure::Block => {
-            "          a resource that cannot be stopped blocks its group until somebody has looked\n"
+            "          a resource that cannot be stopped blocks its group until somebody has \
+             looked\n"
         }
     });
     if config.keys.authenticated {
@@ -247,7 +259,7 @@ fn rule_cost(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => {
             "rule      assume-dead: NOT SAFE in a partition. With every path cut, both nodes will \
-             own every group\n          until a path is back; then the later owner lets go\n"
+             own every group\n          until a path is back; then one of them lets go\n"
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `latido migrate`: Heartbeat's files as a `latido.toml`.
 use super::{check, keygen};
-use crate::config::{KEYS_FILE, Loaded, Severity, Source, key_file, load, migrate_with_keys};
+use crate::config::{
+    KEYS_FILE, Loaded, Severity, Source, key_file, load, migrate_with_keys, print_all,
+};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -23,10 +25,7 @@ pub fn run(args: Args) -> ExitCode {
     let dir = args.ha_dir.unwrap_or_else(|| PathBuf::from(crate::config::HA_DIR));
     let loaded = load(&Source::Heartbeat(dir.clone()));
     let Some(text) = convert(&dir, &loaded, args.keys.as_deref()) else {
-        let styled = check::colours(&std::io::stderr());
-        for diagnostic in &loaded.diagnostics {
-            eprintln!("{}\n", diagnostic.render(styled));
-        }
+        print_all(&loaded.diagnostics);
         eprintln!("latido: {} has errors: correct them first", dir.display());
         return ExitCode::FAILURE;
     };
@@ -40,26 +39,28 @@ pub fn run(args: Args) -> ExitCode {
             eprintln!("wrote the keys to {}; copy that file to every node too", path.display());
         }
         (Some(_), None) => eprintln!(
-            "the keys are not in this file: repeat with --keys {KEYS_FILE}, then copy it to every node"
+            "the keys are not in this file: repeat with --keys {KEYS_FILE}, then copy it to \
+             every node"
         ),
         (None, _) => eprintln!("there are no keys (crc): make one with `latido keygen`"),
     }
-    print!("{text}");
-    ExitCode::SUCCESS
+    if check::print(&text) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The text of the `latido.toml`, headed by what had no counterpart; `None` if there are errors.
 pub fn convert(dir: &Path, loaded: &Loaded, keys: Option<&Path>) -> Option<String> {
     let config = loaded.config.as_ref()?;
-    let mut text = format!("# latido.toml, made from {}\n", dir.display());
+    // A control character could end a comment.
+    let plain = |text: &str| text.replace(char::is_control, " ");
+    let origin = plain(&dir.to_string_lossy());
+    let mut text = format!("# latido.toml, made from {origin}\n");
     let warnings = loaded.diagnostics.iter().filter(|item| item.severity == Severity::Warning);
     for (index, warning) in warnings.enumerate() {
         if index == 0 {
             text.push_str("#\n# What to know about the original:\n");
         }
-        let name = warning.file.file_name().unwrap_or_default().to_string_lossy();
-        // A control character could end the comment.
-        let message = warning.message.replace(char::is_control, " ");
+        let name = plain(&warning.file.file_name().unwrap_or_default().to_string_lossy());
+        let message = plain(&warning.message);
         match warning.line {
             0 => text.push_str(&format!("#   {name}: {message}\n")),
             line => text.push_str(&format!("#   {name} line {line}: {message}\n")),

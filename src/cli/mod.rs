@@ -1,6 +1,7 @@
 //! The command line: parses, dispatches, and decides the exit code in one place.
 pub mod check;
 mod command;
+pub mod demo;
 pub mod keygen;
 pub mod migrate;
 mod run;
@@ -68,6 +69,8 @@ enum Command {
     /// Read the configuration again.
     Reload(command::ReloadArgs),
     Migrate(migrate::Args),
+    /// See a pair fail over on this machine: nothing to configure, nothing left behind.
+    Demo(demo::Args),
     Keygen(keygen::Args),
 }
 
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Stop(args) => command::stop(&args),
         Command::Reload(args) => command::reload(&args),
         Command::Migrate(args) => migrate::run(args),
+        Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
     }
 }

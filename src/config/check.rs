@@ -15,8 +15,10 @@ pub(super) const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Resources of one group.
 const RESOURCES_MAX: usize = 64;
-/// Largest frame of a pair with two groups, in bytes (design §4).
-const FRAME_BYTES: u64 = 128;
+/// Bytes of a usual frame on a serial line (design §4: at most 128), framing included.
+const SERIAL_FRAME_BYTES: u64 = 150;
+/// Bits on the line for each byte: start, eight, stop.
+const SERIAL_BITS: u64 = 10;
 
 /// Checks a configuration; `None` if there is any error, now or reported before.
 pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
@@ -91,7 +93,8 @@ fn check_timing(timing: &RawTiming, report: &mut Report) {
     } else if dead.value < interval.value * 5 {
         let intervals = dead.value.as_secs_f64() / interval.value.as_secs_f64();
         let message = format!(
-            "dead ({}) is only {intervals:.1} intervals: {} lost heartbeats in a row end in a takeover",
+            "dead ({}) is only {intervals:.1} intervals: {} lost heartbeats in a row end in a \
+             takeover",
             show(dead.value),
             (intervals.ceil() as u64).saturating_sub(1)
         );
@@ -153,7 +156,8 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
         && paths.iter().all(|path| path == first)
     {
         let message = format!(
-            "a single path: everything goes over {}; when it is cut, both nodes will own every group",
+            "a single path: everything goes over {}; when it is cut, both nodes will own every \
+             group",
             first.display()
         );
         let cure = "add a second, different one: a crossover cable or a null-modem cable";
@@ -186,23 +190,29 @@ fn same_path(a: &Medium, b: &Medium) -> bool {
 
 fn check_baud(link: &Located<Medium>, interval: Duration, report: &mut Report) {
     let Medium::Serial { device, baud } = &link.value else { return };
-    // 8N1: ten bits for a byte.
-    let frame = Duration::from_micros(FRAME_BYTES * 10 * 1_000_000 / u64::from(*baud).max(1));
-    if frame > interval {
-        let times = frame.as_micros() / interval.as_micros().max(1) + 1;
+    let every = link.value.every(interval);
+    if every > 1 {
         let message = format!(
-            "{}: a frame takes {} at {baud} baud, longer than the interval ({})",
+            "{}: {baud} baud are too slow for a heartbeat every {}: it carries one in {every}",
             device.display(),
-            format_duration(Duration::from_millis(frame.as_millis() as u64)),
             format_duration(interval)
         );
-        let cure =
-            format!("it carries every {times}. heartbeat only; a higher speed carries them all");
-        report.warning(link.at, message, cure);
+        report.warning(link.at, message, "a higher speed on both ends, or a longer interval");
     }
 }
 
-/// Names the links: interface and kind; port and group only where they are needed to tell them apart.
+impl Medium {
+    /// Which of the heartbeats a link carries: every one, or every n-th if it is too slow.
+    pub fn every(&self, interval: Duration) -> u8 {
+        let Medium::Serial { baud, .. } = self else { return 1 };
+        let frame_us = SERIAL_FRAME_BYTES * SERIAL_BITS * 1_000_000 / u64::from(*baud).max(1);
+        let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        // A fifth of the line's time stays free for frames out of turn.
+        u8::try_from((frame_us * 5 / 4).div_ceil(interval_us).max(1)).unwrap_or(u8::MAX)
+    }
+}
+
+/// Names the links: interface and kind; port and group only where they tell two apart.
 pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) -> Vec<Link> {
     let short = |medium: &Medium| match medium {
         Medium::Broadcast { interface, .. } => format!("{interface} broadcast"),
@@ -231,14 +241,15 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
 
 fn check_groups(raw: &Raw, report: &mut Report) {
     let groups = &raw.groups;
-    if groups.is_empty() {
+    // If some could not be read, that has been said.
+    if groups.is_empty() && report.errors() == 0 {
         report.warning(raw.whole, "no groups: there is nothing to take over", "");
     }
     if let Some(extra) = groups.get(GROUPS_MAX) {
         let message = format!("{} groups: at most {GROUPS_MAX}", groups.len());
         report.error(extra.name.at, message, "join some: what moves together is one group");
     }
-    let mut seen: Vec<(&RawResource, &str)> = Vec::new();
+    let mut seen: Vec<(&RawResource, usize)> = Vec::new();
     for (index, group) in groups.iter().enumerate() {
         let name = &group.name;
         if let Some(first) = groups[..index].iter().find(|other| other.name.value == name.value) {
@@ -258,8 +269,8 @@ fn check_groups(raw: &Raw, report: &mut Report) {
             if let Kind::Address(address) = &resource.kind {
                 check_address(address, resource.at, report);
             }
-            check_unique(resource, &name.value, &seen, report);
-            seen.push((resource, &name.value));
+            check_unique(resource, index, &seen, groups, report);
+            seen.push((resource, index));
         }
         check_order(group, report);
     }
@@ -293,6 +304,9 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
         report.error(at, format!("{} {why}", address.address), cure);
     }
     if let Some(label) = &address.label {
+        if label.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+            report.error(at, format!("`{label}` is no label"), "such as `eth0:0`");
+        }
         if label.len() > INTERFACE_MAX {
             let message = format!("the label {label} is longer than {INTERFACE_MAX} bytes");
             report.error(at, message, "shorten what comes after the `:`");
@@ -316,11 +330,12 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
 /// An address in two places is an error, a service in two groups is doubtful.
 fn check_unique(
     resource: &RawResource,
-    group: &str,
-    seen: &[(&RawResource, &str)],
+    group: usize,
+    seen: &[(&RawResource, usize)],
+    groups: &[RawGroup],
     report: &mut Report,
 ) {
-    let same = |other: &&(&RawResource, &str)| match (&resource.kind, &other.0.kind) {
+    let same = |other: &&(&RawResource, usize)| match (&resource.kind, &other.0.kind) {
         (Kind::Address(a), Kind::Address(b)) => a.address == b.address,
         (Kind::Service { name: a, .. }, Kind::Service { name: b, .. }) => a == b,
         (a, b) => a == b,
@@ -328,9 +343,10 @@ fn check_unique(
     let Some((first, other)) = seen.iter().find(same) else { return };
     let line = report.line(first.at);
     let name = resource_name(&resource.kind);
+    let owner = groups.get(*other).map_or("", |group| &group.name.value);
     match resource.kind {
         Kind::Address(_) => {
-            let message = format!("{name} belongs to group {other} already (line {line})");
+            let message = format!("{name} belongs to group {owner} already (line {line})");
             report.error(resource.at, message, "an address belongs to one group");
         }
         Kind::Service { .. } | Kind::Script { .. } if group == *other => {
@@ -338,7 +354,7 @@ fn check_unique(
             report.error(resource.at, message, "name it once");
         }
         Kind::Service { .. } | Kind::Script { .. } => {
-            let message = format!("{name} is in group {other} too (line {line})");
+            let message = format!("{name} is in group {owner} too (line {line})");
             let cure = "where one node owns both groups, stopping one stops it for the other: \
                         put both addresses in one group";
             report.warning(resource.at, message, cure);

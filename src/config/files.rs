@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Largest configuration file, in bytes.
-pub(super) const FILE_MAX: u64 = 1 << 20;
+pub(super) const FILE_MAX: u64 = 1 << 17;
 
 /// A file's content and its permission bits.
 pub(super) struct Content {

@@ -50,9 +50,8 @@ pub(super) fn duration(text: &str, bare_seconds: bool) -> Result<Duration, Strin
 /// A duration as [`duration`] reads it, in the largest unit that is exact.
 pub fn format_duration(span: Duration) -> String {
     let micros = span.as_micros();
-    for (unit, factor) in [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000)]
-    {
-        if micros >= factor && micros % factor == 0 {
+    for (unit, factor) in [("h", 3_600_000_000), ("m", 60_000_000)] {
+        if micros >= factor && micros.is_multiple_of(factor) {
             return format!("{}{unit}", micros / factor);
         }
     }

@@ -20,6 +20,8 @@ const CLIENTS: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
 /// How long the engine may take for a snapshot or a reply.
 const ENGINE: Duration = Duration::from_secs(2);
+/// Enough for reading a whole configuration.
+const STACK: usize = 512 << 10;
 /// Events in a report.
 const EVENTS: usize = 20;
 
@@ -62,6 +64,7 @@ impl Server {
         let desk = Desk { peer, facts, teller, hooks, clients: Vec::new(), next: 0 };
         let thread = std::thread::Builder::new()
             .name("control".into())
+            .stack_size(STACK)
             .spawn(move || desk.serve(&listener))?;
         Ok((Server { thread: Some(thread), bells, path: path.to_owned() }, port))
     }

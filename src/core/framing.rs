@@ -1,9 +1,9 @@
 //! Frames on a serial line: `0x00 COBS(frame ‖ CRC-32) 0x00`.
 //!
 //! A line delivers bytes, some of them wrong, and starts in the middle. Consistent Overhead Byte
-//! Stuffing keeps 0x00 out of a frame, so that 0x00 is always a boundary; the CRC (iSCSI's, RFC 3720
-//! §B.4, little endian) throws damage away before any cryptography. The delimiter stands in front
-//! of a frame as well, so that noise before it costs only the noise.
+//! Stuffing keeps 0x00 out of a frame, so that 0x00 is always a boundary; the CRC (iSCSI's, RFC
+//! 3720 §B.4, little endian) throws damage away before any cryptography. The delimiter stands in
+//! front of a frame as well, so that noise before it costs only the noise.
 //!
 //! Nothing here panics, whatever the bytes: the line is open to everybody.
 use super::limits::FRAME_MAX;
@@ -270,7 +270,11 @@ mod tests {
         }
 
         #[test]
-        fn a_flipped_bit_is_never_a_frame(frame in frame(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        fn a_flipped_bit_is_never_a_frame(
+            frame in frame(),
+            at in any::<prop::sample::Index>(),
+            bit in 0u8..8,
+        ) {
             let mut line = encoded(&frame);
             let at = 1 + at.index(line.len() - 2);
             line[at] ^= 1 << bit;
@@ -287,8 +291,10 @@ mod tests {
             parts in prop::collection::vec((garbage(), frame()), 0..4),
             sizes in prop::collection::vec(1usize..300, 1..20),
         ) {
-            let line: Vec<u8> =
-                parts.iter().flat_map(|(noise, frame)| [noise.clone(), encoded(frame)].concat()).collect();
+            let line: Vec<u8> = parts
+                .iter()
+                .flat_map(|(noise, frame)| [noise.clone(), encoded(frame)].concat())
+                .collect();
             let mut whole = Deframer::new();
             let at_once = frames(&mut whole, &line);
             let mut pieces = Deframer::new();

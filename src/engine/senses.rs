@@ -35,13 +35,14 @@ struct Watch {
 /// # Errors
 /// No netlink socket or no thread is to be had.
 pub(super) fn watch(config: &Config, sender: Sender<Sense>) -> io::Result<()> {
-    let mut monitor = Monitor::open()?;
     let mut watch = Watch {
         links: config.links.iter().map(|link| Some((interface(link)?, true))).collect(),
         groups: config.groups.iter().map(|group| (addresses(group), true)).collect(),
         netlink: Socket::open()?,
         sender,
     };
+    // The lifetime of our own addresses changes several times a second: not to be heard in vain.
+    let mut monitor = if watch.guesses() { Monitor::open()? } else { Monitor::links_only()? };
     watch.look();
     std::thread::Builder::new().name("senses".into()).stack_size(128 << 10).spawn(move || {
         loop {
@@ -59,7 +60,7 @@ pub(super) fn watch(config: &Config, sender: Sender<Sense>) -> io::Result<()> {
                     }
                     Change::Link { .. } | Change::Overrun => changed = true,
                     // An address may bring the route by which an interface is found.
-                    Change::Address { .. } => changed |= watch.guesses(),
+                    Change::Address { .. } => changed = true,
                 }
             }
             if changed && !watch.look() {

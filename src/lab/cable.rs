@@ -205,6 +205,7 @@ fn pseudo_terminal(path: &Path) -> Result<Arc<OwnedFd>> {
 
 /// Carries bytes until told to stop.
 fn pump(state: &Mutex<State>, wake: &OwnedFd) {
+    super::machine_of_its_own();
     loop {
         let (masters, room, pause) = {
             let mut state = lock(state);

@@ -146,6 +146,7 @@ impl Asker {
     }
 
     fn run(mut self, stop: &AtomicBool) {
+        super::machine_of_its_own();
         while !stop.load(Ordering::Relaxed) {
             let mut events = Vec::with_capacity(256);
             match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), None) {

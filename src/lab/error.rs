@@ -24,7 +24,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Puts what was being done in front of why it failed.
-pub(super) trait Doing<T> {
+pub(crate) trait Doing<T> {
     /// `doing` is a phrase such as `creating the bridge lan`.
     fn doing(self, doing: impl fmt::Display) -> Result<T>;
 }

@@ -26,6 +26,8 @@ pub(super) struct Machine {
     pub(super) name: String,
     /// A file that is to be seen as `/proc/sys/kernel/random/boot_id`.
     pub(super) boot_id: PathBuf,
+    /// Directories that are to be seen at another place: where they are, and that place.
+    pub(super) binds: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What a process is started from.
@@ -193,6 +195,13 @@ fn set_up(machine: &Machine) -> Result<Vec<String>> {
     // sysfs shows the interfaces of the namespace that mounted it.
     if let Err(why) = rustix::mount::mount("sysfs", "/sys", "sysfs", proc_flags, None) {
         warnings.push(format!("/sys shows the host's interfaces ({why})"));
+    }
+    for (from, to) in &machine.binds {
+        rustix::mount::mount_bind(from, to).doing(format!(
+            "showing {} as {}",
+            from.display(),
+            to.display()
+        ))?;
     }
     hide_host(&mut warnings);
     Ok(warnings)

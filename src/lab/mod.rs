@@ -18,11 +18,13 @@ pub mod cable;
 pub mod client;
 pub mod control;
 pub mod error;
+pub mod heartbeat;
 pub mod init;
 pub mod namespace;
 mod network;
 pub mod node;
 pub mod ownership;
+pub mod pair;
 pub mod permission;
 pub mod plan;
 pub mod process;
@@ -35,15 +37,17 @@ pub mod wait;
 pub use client::{Client, Probe, Question};
 pub use error::{Error, Result};
 pub use node::{Exit, Node};
+pub use pair::Pair;
 pub use plan::{CLIENT, CROSSOVER, LAN, Plan, Switch};
 
 use cable::{End, NullModem};
+use error::Doing;
 use namespace::Namespace;
 use network::{Hub, Network, Plug, set_up_loopback};
 use ownership::Ownership;
 use relay::Relay;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use sweeper::Workplace;
@@ -68,6 +72,9 @@ impl Lab {
     pub fn new(plan: &Plan) -> Result<Lab> {
         permission::acquire()?;
         let workplace = Workplace::new(&plan.program)?;
+        for part in [node::DEV, node::ETC] {
+            std::fs::create_dir(workplace.path().join(part)).doing("creating a directory")?;
+        }
         let hub = Arc::new(Hub::new()?);
         let mut networks = Vec::new();
         for (number, network) in plan.networks.iter().enumerate() {
@@ -75,8 +82,12 @@ impl Lab {
         }
         let mut cables = Vec::new();
         for (number, cable) in plan.cables.iter().enumerate() {
-            let device = |node: &String| workplace.path().join(format!("{node}-serial{number}"));
-            let paths = [device(&cable.between[0]), device(&cable.between[1])];
+            let device = |node: &String| {
+                let path = workplace.path().join(node).join(node::DEV).join(device_name(number));
+                std::fs::create_dir_all(path.parent().unwrap_or(&path)).map(|()| path)
+            };
+            let paths = (|| Ok([device(&cable.between[0])?, device(&cable.between[1])?]))();
+            let paths = paths.map_err(|why: std::io::Error| Error::new(why.to_string()))?;
             cables.push(Arc::new(NullModem::new(paths, cable.baud)?));
         }
         let ownership = Ownership::default();
@@ -165,6 +176,11 @@ impl Lab {
         self.cables.get(number).map(|cable| &**cable)
     }
 
+    /// The serial device of this number, from 0, as every node sees its own.
+    pub fn serial_device(&self, number: usize) -> PathBuf {
+        self.dir().join(node::DEV).join(device_name(number))
+    }
+
     /// Which node had which address when.
     pub fn ownership(&self) -> &Ownership {
         &self.ownership
@@ -187,6 +203,20 @@ impl Drop for Lab {
             let _ = node.power_cut();
         }
     }
+}
+
+/// Real-time priority of what would not share a processor with the daemons in reality: client,
+/// service, switches and cables. Below the daemons', which must not wait for their measurement.
+const PRIORITY: u8 = 1;
+
+/// Lets the calling thread measure the pair instead of the processor's other work. Where that is
+/// not permitted, the client's own pauses say how far its figures can be trusted.
+fn machine_of_its_own() {
+    let _ = crate::platform::sched::realtime(PRIORITY);
+}
+
+fn device_name(number: usize) -> String {
+    format!("ttyUSB{number}")
 }
 
 /// The interfaces of a machine, with Ethernet addresses that stay the same over reboots.

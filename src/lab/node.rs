@@ -22,6 +22,12 @@ use std::time::{Duration, Instant};
 /// How long a node may take to start itself or a process. Busy machines are slow.
 const START_MAX: Duration = Duration::from_secs(20);
 
+/// Its serial devices, below its directory; the node itself sees them in one of this name below
+/// the laboratory's directory, so that all nodes can have the same configuration.
+pub(super) const DEV: &str = "dev";
+/// The same for configurations.
+pub(super) const ETC: &str = "etc";
+
 /// A node of the laboratory. It is off until [`Node::power_on`].
 #[derive(Debug)]
 pub struct Node {
@@ -79,7 +85,9 @@ pub(super) struct Parts {
 impl Node {
     pub(super) fn new(parts: Parts) -> Result<Node> {
         let Parts { name, number, program, dir, plugs, cables, ownership } = parts;
-        fs::create_dir_all(dir.join("log")).doing(format!("creating {}", dir.display()))?;
+        for part in ["log", DEV, ETC] {
+            fs::create_dir_all(dir.join(part)).doing(format!("creating {}", dir.display()))?;
+        }
         let boot = Mutex::new(None);
         Ok(Node { name, number, program, dir, plugs, cables, ownership, boot })
     }
@@ -89,7 +97,8 @@ impl Node {
         &self.name
     }
 
-    /// Its directory, kept while the power is off: a place for configurations.
+    /// Its directory, kept while the power is off. What is in `etc` below it, the node itself sees
+    /// in `etc` below the laboratory's directory: a place for what differs between nodes.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -135,7 +144,9 @@ impl Node {
             cable.plug(*end)?;
             cable.set(*end, true);
         }
-        let machine = init::Machine { name: self.name.clone(), boot_id };
+        let bind = |name| (self.dir.join(name), self.dir.with_file_name(name));
+        let binds = [DEV, ETC].map(bind).to_vec();
+        let machine = init::Machine { name: self.name.clone(), boot_id, binds };
         let boot = Boot::start(&self.program, &self.name, namespace, watch, &machine)?;
         let warnings = boot.ready();
         // Even a half-started node has processes: it must be kept to be ended properly.
@@ -308,7 +319,8 @@ impl Node {
         network.set_cable(&self.name, plugged)
     }
 
-    /// The device of its serial cable to `peer`, if there is one.
+    /// The device of its first serial cable, seen from outside. The node itself, and every other
+    /// node, finds its own as [`Lab::serial_device`](super::Lab::serial_device).
     pub fn serial_device(&self) -> Option<PathBuf> {
         self.cables.first().map(|(cable, end)| cable.path(*end))
     }

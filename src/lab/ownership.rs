@@ -72,6 +72,7 @@ impl Ownership {
     }
 
     fn listen(&self, node: &str, mut monitor: Monitor, stop: &OwnedFd) {
+        super::machine_of_its_own();
         loop {
             let mut fds = [
                 PollFd::from_borrowed_fd(monitor.fd(), PollFlags::IN),

@@ -206,6 +206,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn switch(state: &Mutex<State>, poll: &OwnedFd, wake: &OwnedFd) {
+    super::machine_of_its_own();
     let mut buffer = vec![0; TAP_FRAME_MAX];
     loop {
         let timeout = lock(state).release(Instant::now());

@@ -54,6 +54,7 @@ fn serve(mut args: impl Iterator<Item = String>) -> Result<std::convert::Infalli
         ),
         name,
     };
+    super::machine_of_its_own();
     loop {
         service.turn()?;
     }

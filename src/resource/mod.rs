@@ -17,7 +17,8 @@ mod tests;
 use crate::config;
 use crate::core::id::{GroupId, JobId};
 use crate::core::io::Outcome;
-use crate::platform::process::{Wake, set_realtime};
+use crate::platform::process::Wake;
+use crate::platform::sched;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -169,8 +170,8 @@ impl Resources {
     ) -> io::Result<()> {
         let name = name.replace('\0', "");
         let thread = std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
-            if let Some(Err(error)) = priority.map(set_realtime) {
-                log::warn!(target: "resource", "no real-time priority for this thread: {error}");
+            if let Some(Err(error)) = priority.map(sched::realtime) {
+                log::warn!(target: "resource", "for the resources' threads: {error}");
             }
             run();
         })?;

@@ -84,8 +84,8 @@ fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::namespace::new_network;
     use crate::platform::netlink::{Address, LinkKind};
-    use crate::platform::process::enter_new_network_namespace;
     use crate::runtime::RuntimeDir;
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         let done = std::thread::spawn({
             let dir = dir.clone();
             move || {
-                enter_new_network_namespace().expect("needs CAP_SYS_ADMIN");
+                new_network().expect("needs CAP_SYS_ADMIN");
                 let mut socket = Socket::open().expect("netlink");
                 let index = socket.add_link("lato0", LinkKind::Bridge).expect("link");
                 for text in ["192.0.2.1", "192.0.2.20", "192.0.2.21", "2001:db8::20"] {

@@ -34,15 +34,20 @@ pub(super) fn read(path: &Path, cluster: &str, report: &mut Report) -> Option<Ke
         }
     };
     let file = report.file(path, &blank_out(&content.bytes));
-    let keys = parse(&content.bytes, file, report);
-    let secrets = keys.1.iter().any(|key| matches!(key.method, Method::Secret(_)));
+    let before = report.errors();
+    let (active, keys) = parse(&content.bytes, file, report);
+    let faulty = report.errors() > before;
+    let secrets = keys.iter().any(|key| matches!(key.method, Method::Secret(_)));
     // Without a secret there is nothing to protect from being read.
     if content.mode & if secrets { 0o066 } else { 0o022 } != 0 {
         let message =
             format!("others than its owner may read or change it (mode {:04o})", content.mode);
         report.error(At::file(file), message, format!("chmod 600 {}", path.display()));
     }
-    choose(keys.0, keys.1, At::file(file), cluster, report)
+    if faulty {
+        return None;
+    }
+    choose(active, keys, At::file(file), cluster, report)
 }
 
 /// Lines of the file with secrets replaced by stars; words keep their order.
@@ -179,7 +184,8 @@ fn check_secret(id: u8, secret: &[u8], more: bool, at: At, report: &mut Report) 
     }
     if !secret.is_ascii() {
         let message = format!("key {id}: the secret has letters outside ASCII; its bytes count");
-        let cure = "copy the file from node to node instead of typing it: another encoding is another secret";
+        let cure = "copy the file from node to node instead of typing it: another encoding is \
+                    another secret";
         report.warning(at, message, cure);
     }
     if secret.len() < SECRET_MIN {
@@ -205,11 +211,8 @@ fn choose(
         return None;
     };
     let Some(sending) = keys.iter().find(|key| key.id == active) else {
-        // If its line is wrong, that has been said.
-        if report.errors() == 0 || keys.is_empty() {
-            let message = format!("key {active} is to be used, but is not in the file");
-            report.error(auth, message, format!("add `{active} sha1 SECRET`"));
-        }
+        let message = format!("key {active} is to be used, but is not in the file");
+        report.error(auth, message, format!("add `{active} sha1 SECRET`"));
         return None;
     };
     if matches!(sending.method, Method::Crc) {

@@ -90,7 +90,8 @@ pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
         "ping" | "ping6" | "ping_group" => references(name, words, report),
         "stonith" | "stonith_host" => {
             let message = format!(
-                "{} is not used: this version switches no power off, and a silent peer is assumed dead",
+                "{} is not used: this version switches no power off, and a silent peer is \
+                 assumed dead",
                 name.text
             );
             let cure = "without fencing, both nodes own every group while all paths are cut: \
@@ -150,7 +151,7 @@ fn programs(name: Word, words: &[Word], report: &mut Report) {
     }
     let (message, cure) = match program.text.rsplit('/').next() {
         Some("ipfail") => (
-            "ipfail is not started: its work needs references (`ping`), which this version does not \
+            "ipfail is not started: it needs references (`ping`), which this version does not \
              ask; a group moves when the interface of its address loses its carrier"
                 .to_string(),
             String::new(),

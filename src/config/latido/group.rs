@@ -48,7 +48,8 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<RawGroup> {
         // Without `prefer`, the order of the nodes is the preference.
         let prefer = table.strings("prefer", report).or_else(|| nodes.clone()).unwrap_or_default();
         if table.has("prefer") && prefer.is_empty() {
-            let cure = "name the nodes, best first, or leave `prefer` out: the order of `nodes` then counts";
+            let cure = "name the nodes, best first, or leave `prefer` out: the order of `nodes` \
+                        then counts";
             report.error(table.at("prefer"), "no node may own this group", cure);
         }
         let lower = |node: Located<String>| Located::new(node.value.to_ascii_lowercase(), node.at);

@@ -127,7 +127,7 @@ fn read_group(table: &Table, report: &mut Report) -> Option<IpAddr> {
 fn read_peers(table: &Table, report: &mut Report) -> Vec<String> {
     let peers = table.strings("peers", report).unwrap_or_default();
     if peers.is_empty() {
-        let cure = "add `peers = [\"192.168.0.21\", \"192.168.0.22\"]`: the addresses of all nodes; \
+        let cure = "add `peers = [\"192.168.0.21\", \"192.168.0.22\"]`: addresses of all nodes; \
                     a node skips its own";
         report.error(table.at("peers"), "a unicast link needs its peers", cure);
     }

@@ -112,14 +112,14 @@ fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
 fn read_quorum(document: &Table, report: &mut Report) -> StopFailure {
     let Some(table) = document.table("quorum", "[quorum]", report) else {
         if !document.has("quorum") {
-            let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer is assumed dead, \
+            let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer counts as dead, \
                         so with every path cut both nodes will own every group";
             report.error(document.at, "nothing says who may own a group", cure);
         }
         return StopFailure::Release;
     };
     table.only(keys_of("[quorum]"), report);
-    const MEANING: &str = "this version has only \"assume-dead\": a silent peer is assumed dead, so \
+    const MEANING: &str = "this version has only \"assume-dead\": a silent peer counts as dead, so \
                            with every path cut both nodes will own every group";
     match table.string("rule", report) {
         Some(rule) => match rule.value.as_str() {
@@ -195,13 +195,13 @@ fn read_log(document: &Table, report: &mut Report) -> Log {
         Some(PathBuf::from(path.value))
     };
     let (file, debug_file) = (file("file"), file("debug_file"));
-    let syslog = table.string("syslog", report).and_then(|name| {
+    let syslog = table.string("syslog", report).map(|name| {
         if !values::FACILITIES.contains(&name.value.as_str()) {
             let others = format!("one of {}", values::FACILITIES.join(", "));
             let cure = did_you_mean(&name.value, &values::FACILITIES, &others);
             report.error(name.at, format!("there is no syslog facility {}", name.value), cure);
         }
-        Some(name.value)
+        name.value
     });
     let debug = table.integer("debug", 0..=255, report).unwrap_or(0);
     Log { file, debug_file, syslog, debug: u8::try_from(debug).unwrap_or(u8::MAX) }

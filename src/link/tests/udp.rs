@@ -71,6 +71,31 @@ fn cable(one: &Node, two: &Node) {
         node.ip("link set eth0 up");
         node.ip(&format!("addr add fe80::{number}/64 dev eth0 nodad"));
     }
+    for (from, to, address) in [
+        (one, two, "10.77.0.2:9"),
+        (two, one, "10.77.0.1:9"),
+        (one, two, "[fd77::2]:9"),
+        (two, one, "[fd77::1]:9"),
+    ] {
+        wait_until_heard(from, to, address);
+    }
+}
+
+/// A cable carries nothing until the kernel has noticed that both its ends are plugged in.
+fn wait_until_heard(from: &Node, to: &Node, address: &'static str) {
+    let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+    let listener = to.run(move || UdpSocket::bind(address)).expect("binds");
+    let sender = from.run(move || UdpSocket::bind(any)).expect("binds");
+    listener.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // Without a carrier there may be no route yet.
+        let _ = sender.send_to(b"?", address);
+        if listener.recv(&mut [0; 8]).is_ok() {
+            return;
+        }
+        assert!(Instant::now() < end, "{address} hears nothing");
+    }
 }
 
 fn broadcast() -> Link {
@@ -171,6 +196,9 @@ fn ipv6_links_do_not_mix_either() {
     each_hears_its_own(&mut there, &mut here);
     // The same unicast ports by their link-local addresses.
     drop((here, there));
+    // A datagram may be lost while neighbours find each other, which is not our subject.
+    wait_until_heard(&one, &two, "[fe80::2%2]:9");
+    wait_until_heard(&two, &one, "[fe80::1%2]:9");
     let mut here = [one.open(&unicast(&["fe80::2%eth0"]))];
     let mut there = [two.open(&unicast(&["fe80::1", "fe80::2"]))];
     each_hears_its_own(&mut here, &mut there);

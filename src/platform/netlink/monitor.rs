@@ -12,8 +12,10 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
-/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`.
-const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+/// `RTMGRP_LINK`.
+const LINKS: u32 = 0x1;
+/// `RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`.
+const ADDRESSES: u32 = 0x10 | 0x100;
 
 /// Something that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +99,19 @@ impl Monitor {
     /// # Errors
     /// The kernel's.
     pub fn open() -> io::Result<Self> {
-        let fd = open_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, GROUPS)?;
+        Self::of(LINKS | ADDRESSES)
+    }
+
+    /// As [`Monitor::open`], but of links alone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn links_only() -> io::Result<Self> {
+        Self::of(LINKS)
+    }
+
+    fn of(groups: u32) -> io::Result<Self> {
+        let fd = open_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, groups)?;
         Ok(Monitor { fd, buffer: Box::new([0; BUFFER]), at: 0, end: 0 })
     }
 

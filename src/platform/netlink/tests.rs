@@ -1,13 +1,13 @@
 //! Against the real kernel, each test in a network namespace of its own.
 use super::*;
-use crate::platform::process::enter_new_network_namespace;
+use crate::platform::namespace::new_network;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::IpAddr;
 use std::time::Instant;
 
 /// A socket in a new, empty network namespace; the test thread stays in it.
 fn lab() -> Socket {
-    enter_new_network_namespace().expect("these tests need root: run them as root");
+    new_network().expect("these tests need root: run them as root");
     Socket::open().expect("netlink works")
 }
 
@@ -82,7 +82,7 @@ fn a_link_moves_to_another_namespace() {
     let kind = LinkKind::Veth { peer: "peer0", peer_namespace: None };
     socket.add_link("veth0", kind).expect("a pair");
     let (mut there, namespace) = std::thread::spawn(|| {
-        enter_new_network_namespace().expect("root");
+        new_network().expect("root");
         let file = std::fs::File::open("/proc/thread-self/ns/net").expect("/proc");
         (Socket::open().expect("netlink"), file)
     })
