@@ -90,6 +90,23 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     ExitCode::from(supervisor::run(&plan, &signals, &mut hands))
 }
 
+/// The engine.
+pub(super) fn engine(args: &RunArgs) -> ExitCode {
+    let source = match args.source() {
+        Ok(source) => source,
+        Err(error) => {
+            super::complain(error);
+            return ExitCode::from(supervisor::EXIT_CONFIG);
+        }
+    };
+    let options = crate::engine::Options {
+        source,
+        node: args.node.clone(),
+        runtime_dir: args.runtime_dir.clone(),
+    };
+    ExitCode::from(crate::engine::run(&options))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::cli::{Cli, Command};
@@ -117,21 +134,4 @@ mod tests {
         }
         assert!(Cli::try_parse_from(["latido", "run", "--config", "a", "--ha-dir", "b"]).is_err());
     }
-}
-
-/// The engine.
-pub(super) fn engine(args: &RunArgs) -> ExitCode {
-    let source = match args.source() {
-        Ok(source) => source,
-        Err(error) => {
-            super::complain(error);
-            return ExitCode::from(supervisor::EXIT_CONFIG);
-        }
-    };
-    let options = crate::engine::Options {
-        source,
-        node: args.node.clone(),
-        runtime_dir: args.runtime_dir.clone(),
-    };
-    ExitCode::from(crate::engine::run(&options))
 }

@@ -87,7 +87,9 @@ fn serve(
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-    note_addresses(config, runtime)?;
+    // The supervisor removes them if the engine cannot be started again.
+    let addresses = supervisor::addresses(config);
+    runtime.note_addresses(&addresses).map_err(|error| error.to_string())?;
     let teller_settings = tell::Settings::new(config.log.clone());
     let (teller, tongue) =
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
@@ -220,21 +222,6 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
              authkeys a sha1 key",
         );
     }
-}
-
-/// Notes the addresses for the supervisor, which removes them if the engine cannot be restarted.
-fn note_addresses(config: &Config, runtime: &RuntimeDir) -> Result<(), String> {
-    let resources = config.groups.iter().flat_map(|group| &group.resources);
-    let noted: Vec<_> = resources
-        .filter_map(|resource| match &resource.kind {
-            config::Kind::Address(address) => Some(runtime::NotedAddress {
-                address: address.address,
-                interface: address.interface.clone(),
-            }),
-            config::Kind::Service { .. } | config::Kind::Script { .. } => None,
-        })
-        .collect();
-    runtime.note_addresses(&noted).map_err(|error| error.to_string())
 }
 
 /// Every group's number.

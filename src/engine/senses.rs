@@ -20,11 +20,14 @@ pub(super) enum Sense {
     Able(GroupId, bool),
 }
 
+/// The addresses of a group, each with the interface found for it if it names none; and whether
+/// the group's clients could be served through them when that was last told.
+type Served = (Vec<(Address, Option<u32>)>, bool);
+
 struct Watch {
     /// The interface of each link; serial lines have none.
     links: Vec<Option<(String, bool)>>,
-    /// The addresses of each group, with the interface found for those that name none.
-    groups: Vec<(Vec<(Address, Option<u32>)>, bool)>,
+    groups: Vec<Served>,
     netlink: Socket,
     sender: Sender<Sense>,
 }

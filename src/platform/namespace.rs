@@ -1,4 +1,4 @@
-//! Namespaces of the calling thread ([unshare(2)](https://man7.org/linux/man-pages/man2/unshare.2.html)).
+//! Namespaces of the calling thread (unshare(2)).
 use rustix::thread::UnshareFlags;
 use std::io;
 

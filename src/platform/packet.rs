@@ -79,6 +79,7 @@ impl AsFd for Socket {
 // SAFETY: `with_sockaddr` passes a pointer to a whole, initialised `sockaddr_ll` that lives for
 // the call, and its true size.
 unsafe impl SocketAddrArg for Place {
+    // SAFETY: as required of the implementation, see above.
     unsafe fn with_sockaddr<R>(
         &self,
         f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R,

@@ -60,8 +60,8 @@ pub struct Child {
     end: Option<End>,
 }
 
-/// Starts a child: own session (and so process group), working directory `/`, nothing on stdin, stdout and stderr
-/// in the returned non-blocking pipe; without our descriptors, blocked signals and real-time
+/// Starts a child: own session (and so process group), working directory `/`, nothing on stdin,
+/// stdout and stderr in the returned non-blocking pipe; without our descriptors, blocked signals and real-time
 /// priority. Locked memory is not inherited by any child (mlockall(2)).
 ///
 /// # Errors
