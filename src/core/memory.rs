@@ -46,11 +46,14 @@ impl Cluster {
         let remembered =
             |(settings, group): (&super::config::GroupSettings, &super::group::Group)| {
                 let grant = group.grant;
+                // Killed again before the probe has ended, we may still adopt it after that.
+                let adoptable = group.adoptable.map(|(term, _)| term);
+                let own = group.claim.map(|claim| claim.term).or(adoptable);
                 Remembered {
                     name: settings.name,
                     grant: grant.map(|grant| (grant.node, grant.incarnation, grant.lease.micros())),
-                    term: group.claim.map_or(group.term, |claim| claim.term),
-                    owned: group.claim.is_some() && group.phase != Phase::Stopped,
+                    term: own.unwrap_or(group.term),
+                    owned: own.is_some() && group.phase != Phase::Stopped,
                     pinned: group.pinned,
                     declined: group.declined,
                 }
@@ -86,7 +89,7 @@ impl Cluster {
             group.pinned = old.pinned;
             group.declined = old.declined;
             let held = held_until.get(place).copied().unwrap_or_default();
-            group.adoptable = old.owned && now < held;
+            group.adoptable = (old.owned && now < held).then_some((old.term, held));
             group.grant = old.grant.map(|(node, granted, lease)| {
                 let lease = Duration::from_micros(lease);
                 // A grant to our former self passes on to us.

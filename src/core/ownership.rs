@@ -18,6 +18,7 @@ impl Cluster {
     pub(super) fn decide(&mut self, id: GroupId) {
         self.forget_old(id);
         self.watch_owner(id);
+        self.watch_better(id);
         match self.groups[id.index()].phase {
             Phase::Unknown => {
                 if self.groups[id.index()].job.is_none() {
@@ -72,7 +73,7 @@ impl Cluster {
                 return self.stop(id, StopReason::Rival(rival));
             }
             self.groups[id.index()].announce |= met;
-        } else if self.groups[id.index()].rival.take().is_some() {
+        } else if !self.rival_lingers(id) && self.groups[id.index()].rival.take().is_some() {
             // The rival has let go: whoever it misled must learn the way back.
             self.groups[id.index()].announce = true;
         }
@@ -98,6 +99,15 @@ impl Cluster {
             (there && up && part.claim.is_some()).then_some((node, part.term))
         };
         self.config.others().filter_map(runs).max_by_key(|(_, term)| *term)
+    }
+
+    /// Whether the rival met has not stopped yet: what it misleads until then is announced after.
+    fn rival_lingers(&self, id: GroupId) -> bool {
+        self.groups[id.index()].rival.is_some_and(|node| {
+            let peer = &self.peers[node.index()];
+            let stops = matches!(part(&peer.body, id).phase, Phase::Stopping | Phase::Blocked);
+            stops && peer.speaks(self.now, self.config.dead)
+        })
     }
 
     fn should_claim(&self, id: GroupId) -> bool {
@@ -245,19 +255,22 @@ impl Cluster {
     }
 
     fn probed(&mut self, id: GroupId, outcome: Outcome) {
-        let adoptable = ::core::mem::take(&mut self.groups[id.index()].adoptable);
-        match outcome {
-            Outcome::Stopped => self.release(id),
-            Outcome::Running if adoptable && self.own_vote_is_free(id) => self.adopt(id),
-            Outcome::Running | Outcome::Partial | Outcome::Failed => {
+        // A higher term: while we were away somebody else became the owner.
+        let newest = self.groups[id.index()].term;
+        let adoptable = self.groups[id.index()].adoptable.take();
+        let term = adoptable.map(|(term, _)| term).filter(|term| *term >= newest);
+        match (outcome, term) {
+            (Outcome::Stopped, _) => self.release(id),
+            (Outcome::Running, Some(term)) if self.own_vote_is_free(id) => self.adopt(id, term),
+            (Outcome::Running | Outcome::Partial | Outcome::Failed, _) => {
                 self.stop(id, StopReason::Leftover);
             }
         }
     }
 
     /// What our predecessor owned still runs, and its vouching is not over: it goes on.
-    fn adopt(&mut self, id: GroupId) {
-        let (term, pinned) = (self.groups[id.index()].term, self.groups[id.index()].pinned);
+    fn adopt(&mut self, id: GroupId, term: Term) {
+        let pinned = self.groups[id.index()].pinned;
         self.claim(id, Reason::Free);
         let group = &mut self.groups[id.index()];
         group.pinned = pinned;
@@ -348,9 +361,7 @@ impl Cluster {
     pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 8] {
         let group = &self.groups[id.index()];
         let placement = |at: Option<Instant>| at.map(|at| (at, Timer::Placement));
-        let failback = group
-            .claim
-            .and_then(|_| self.config.others().filter_map(|node| self.failback_at(id, node)).min());
+        let failback = self.failback_at(id);
         let in_line = self.place_in_line(id).unwrap_or_default();
         let turn = group.free_since.map(|since| since + self.patience().times(in_line));
         let claim = group.claim.filter(|_| group.phase == Phase::Stopped);

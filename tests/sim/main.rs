@@ -1,0 +1,9 @@
+//! The real core in the simulator: scenarios with exact times, and a swarm of random ones.
+mod commands;
+mod failures;
+mod partitions;
+mod scene;
+mod starts;
+mod steady;
+mod strangers;
+mod swarm;
