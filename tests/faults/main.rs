@@ -9,3 +9,5 @@ mod scene;
 mod scripts;
 mod serial;
 mod strangers;
+#[path = "../world/mod.rs"]
+mod world;

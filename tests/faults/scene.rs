@@ -1,22 +1,21 @@
 //! A running pair: two nodes with the real daemon, a client that asks, scripts that record.
-use latido::lab::client::{Client, Probe, Question};
-use latido::lab::{CLIENT, Exit, Lab, Node, Plan, Switch, plan, wait};
+use crate::world::{PROGRAM, Scene};
+use latido::lab::client::{Client, Probe};
+use latido::lab::{Node, Plan, Switch, plan, wait};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_latido");
 pub(crate) const VIRTUAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 100));
 pub(crate) const GROUP: &str = "web";
 /// A third machine on the LAN, for strangers.
 pub(crate) const STRANGER: &str = "stranger";
-const PORT: u16 = 8080;
-/// Bounds a wait for what takes fractions of a second on an idle machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) use crate::world::SOON;
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -63,8 +62,16 @@ impl Default for Setup {
 pub(crate) struct Pair {
     // Dropped first: it asks nodes that are about to go.
     client: Option<Client>,
-    pub(crate) lab: Lab,
+    scene: Scene,
     pub(crate) setup: Setup,
+}
+
+impl Deref for Pair {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
 }
 
 /// The recorder: `start`, `stop`, `status` as an init script, each start and stop noted with the
@@ -87,12 +94,8 @@ exit 0
 "#;
 
 impl Pair {
-    /// Both nodes powered, configured, serving; no daemon runs yet.
+    /// Both nodes powered and configured; no daemon runs yet.
     pub(crate) fn powered(setup: Setup) -> Pair {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "this test needs root: it builds network namespaces; run `./test`, or `sudo -E cargo test`"
-        );
         let mut scene = Plan::pair(PROGRAM, ["pi", "laptop"]).with_switch(setup.switch);
         let port = plan::Port {
             network: latido::lab::LAN.into(),
@@ -100,54 +103,43 @@ impl Pair {
             addresses: vec![(IpAddr::from([10, 77, 0, 4]), 24)],
         };
         scene.clients.push(plan::Machine { name: STRANGER.into(), ports: vec![port] });
-        let pair = Pair { client: None, lab: Lab::new(&scene).unwrap(), setup };
-        let recorder = pair.recorder();
-        fs::write(&recorder, RECORDER).unwrap();
-        fs::set_permissions(&recorder, fs::Permissions::from_mode(0o755)).unwrap();
-        pair.write_keys("keys", 7);
-        for node in pair.lab.nodes() {
-            pair.configure(node);
-            node.power_on().unwrap();
-            pair.serve(node);
-        }
+        let pair = Pair { client: None, scene: Scene::new(&scene), setup };
+        fs::write(pair.recorder(), RECORDER).unwrap();
+        fs::set_permissions(pair.recorder(), fs::Permissions::from_mode(0o755)).unwrap();
+        pair.serve(VIRTUAL);
+        pair.toml(&pair.text());
         pair
     }
 
     /// The same with both daemons running, `pi` owning the group, and a client asking.
     pub(crate) fn running(setup: Setup) -> Pair {
         let mut pair = Pair::powered(setup);
-        for node in ["pi", "laptop"] {
-            pair.start(node);
-        }
+        pair.start_all();
         pair.settled("pi");
         pair.ask();
         pair
     }
 
-    /// Waits until `owner` owns and runs the group in the eyes of both nodes, every path works and
-    /// only it has the address.
+    /// Waits until both nodes say that `owner` runs the group and that every path works, and only
+    /// it has the address.
     pub(crate) fn settled(&self, owner: &str) {
         self.owned(owner);
-        let good = || {
-            let whole = |node: &str| {
-                let status = self.lab.node(node).status().ok()?;
-                let all_up = status["nodes"].as_array()?.iter().all(|one| {
-                    let links = one["links"].as_array().cloned().unwrap_or_default();
-                    one["me"] == true || links.iter().all(|link| link["state"] == "up")
-                });
-                let group = &status["groups"][0];
-                (all_up && group["owner"] == owner && group["state"] == "running").then_some(())
-            };
-            whole("pi").and(whole("laptop"))
-        };
-        wait::until(SOON, format!("both nodes to see {owner} run it, all links up"), good).unwrap();
+        self.met();
+        self.scene.settled(GROUP, owner);
+        for node in ["pi", "laptop"] {
+            self.wait_status(node, "all links work both ways", |status| {
+                let all_up = |node: &Value| {
+                    let links = node["links"].as_array().cloned().unwrap_or_default();
+                    links.iter().all(|link| link["state"] == "up")
+                };
+                status["nodes"].as_array()?.iter().all(all_up).then_some(())
+            });
+        }
     }
 
     /// Starts a client that asks the address every millisecond, and waits for the first answer.
     pub(crate) fn ask(&mut self) {
-        let target = SocketAddr::from((VIRTUAL, PORT));
-        let question = Question::every_millisecond(Probe::Udp, target);
-        self.client = Some(Client::start(self.lab.client(CLIENT), question).unwrap());
+        self.client = Some(self.scene.client(Probe::Udp, VIRTUAL));
         wait::until(SOON, "the first answer", || self.client().last_answer()).unwrap();
     }
 
@@ -163,32 +155,8 @@ impl Pair {
         self.lab.dir().join("recorder")
     }
 
-    /// A key file of this name in the laboratory's directory, all digits made from `digit`.
-    pub(crate) fn write_keys(&self, name: &str, digit: u8) {
-        let path = self.lab.dir().join(name);
-        let mut file =
-            fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&path);
-        let text = format!("use 1\n1 {}\n", digit.to_string().repeat(64));
-        std::io::Write::write_all(file.as_mut().unwrap(), text.as_bytes()).unwrap();
-    }
-
-    /// The service that the client asks for; it is there on both nodes, the address only on one.
-    pub(crate) fn serve(&self, node: &Node) {
-        let (port, address) = (PORT.to_string(), VIRTUAL.to_string());
-        node.spawn("service", [PROGRAM, "lab-serve", node.name(), &port, &address]).unwrap();
-    }
-
-    pub(crate) fn config(&self, node: &str) -> PathBuf {
-        self.lab.dir().join(format!("{node}.toml"))
-    }
-
-    fn configure(&self, node: &Node) {
-        let text = self.text(node, "keys");
-        fs::write(self.config(node.name()), text).unwrap();
-    }
-
-    /// The configuration of a node.
-    pub(crate) fn text(&self, node: &Node, keys: &str) -> String {
+    /// The configuration, the same for both nodes.
+    pub(crate) fn text(&self) -> String {
         let setup = &self.setup;
         let stop_failure = if setup.block_on_stop_failure { "block" } else { "release" };
         let mut text = format!(
@@ -196,7 +164,7 @@ impl Pair {
              [timing]\ninterval = \"{}ms\"\nwarn = \"{}ms\"\ndead = \"{}ms\"\n\
              initial_dead = \"{}ms\"\n\n\
              [quorum]\nrule = \"assume-dead\"\nstop_failure = \"{stop_failure}\"\n\n\
-             [keys]\nfile = \"{keys}\"\n\n",
+             [keys]\nfile = \"keys\"\n\n",
             setup.interval.as_millis(),
             setup.dead.as_millis() / 2,
             setup.dead.as_millis(),
@@ -206,10 +174,7 @@ impl Pair {
             let link = match path {
                 Lan => "udp = \"broadcast\"\ninterface = \"eth0\"".to_owned(),
                 Crossover => "udp = \"broadcast\"\ninterface = \"eth1\"".to_owned(),
-                Serial => {
-                    let device = node.serial_device().unwrap();
-                    format!("serial = \"{}\"\nbaud = 115200", device.display())
-                }
+                Serial => "serial = \"{serial}\"\nbaud = 115200".to_owned(),
             };
             write!(text, "[[link]]\n{link}\n\n").unwrap();
         }
@@ -224,27 +189,6 @@ impl Pair {
         )
         .unwrap();
         text
-    }
-
-    /// The daemon's command line on a node.
-    pub(crate) fn command(&self, name: &str) -> Vec<String> {
-        let config = self.config(name).display().to_string();
-        let run = self.node(name).runtime_dir().display().to_string();
-        ["run", "--config", &config, "--runtime-dir", &run].map(str::to_owned).to_vec()
-    }
-
-    /// Starts the daemon of a node.
-    pub(crate) fn start(&self, name: &str) {
-        let mut command = vec![PROGRAM.to_owned()];
-        command.extend(self.command(name));
-        self.node(name).spawn("daemon", command).unwrap();
-    }
-
-    /// Switches a node on again after a power cut, and starts what it had.
-    pub(crate) fn reboot(&self, name: &str) {
-        self.node(name).power_on().unwrap();
-        self.serve(self.node(name));
-        self.start(name);
     }
 
     /// Makes the recording script of a node fail or hang (`fail-start`, `hang-stop` …), or not.
@@ -265,31 +209,22 @@ impl Pair {
     }
 
     pub(crate) fn holders(&self) -> Vec<String> {
-        self.lab.ownership().holders(VIRTUAL)
+        self.scene.holders(VIRTUAL)
     }
 
     /// Waits until `owner` alone has the address and its own daemon says that it runs the group.
     pub(crate) fn owned(&self, owner: &str) {
-        let own = || {
-            let status = self.node(owner).status().ok()?;
+        self.wait(format!("{owner} alone to own the group"), || {
+            let status = self.status(owner);
             let group = &status["groups"][0];
             let owned = group["owner"] == owner && group["local"] == "running";
             (owned && self.holders() == [owner]).then_some(())
-        };
-        wait::until(SOON, format!("{owner} alone to own the group"), own).unwrap();
+        });
     }
 
-    /// Waits until the client's last answer, given after now, is `node`'s.
+    /// Waits until the client is answered by `node`.
     pub(crate) fn answered_by(&self, node: &str) {
-        let now = Instant::now();
-        wait::until(SOON, format!("the client to be answered by {node}"), || {
-            self.client().last_answer().filter(|(server, at)| server == node && *at > now)
-        })
-        .unwrap();
-    }
-
-    pub(crate) fn status(&self, node: &str) -> Value {
-        self.node(node).status().unwrap()
+        self.scene.answered_by(self.client(), node);
     }
 
     /// What `node` says of its peer: alive, late, dead …
@@ -298,11 +233,6 @@ impl Pair {
         let nodes = status["nodes"].as_array().unwrap();
         let peer = nodes.iter().find(|one| one["me"] == false).unwrap();
         peer["state"].as_str().unwrap().to_owned()
-    }
-
-    pub(crate) fn log(&self, node: &str) -> String {
-        let bytes = fs::read(self.node(node).log("daemon")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A place in a node's log: what is written from now on.
@@ -333,14 +263,6 @@ impl Pair {
             here.iter().all(|one| one.pid != pid || one.state == 'Z').then_some(())
         };
         wait::until(SOON, "the killed process to go", gone).unwrap();
-    }
-
-    /// Ends a node's daemon in order.
-    pub(crate) fn stop(&self, node: &str) {
-        let run = self.node(node).runtime_dir().display().to_string();
-        let command = [PROGRAM, "stop", "--runtime-dir", &run];
-        let (exit, said) = self.node(node).run(command, SOON).unwrap();
-        assert_eq!(exit, Exit::Code(0), "{said}");
     }
 }
 
