@@ -325,7 +325,11 @@ impl Engine {
             match output {
                 Output::Remember => self.remember(memory),
                 Output::Stop { group, job } => self.parts.resources.stop(group, job),
-                Output::Probe { group, job } => self.parts.resources.probe(group, job),
+                Output::Probe { group, job } => {
+                    // As for a start: what is found vouched for is kept alive from then on.
+                    self.vouch();
+                    self.parts.resources.probe(group, job);
+                }
                 Output::Start { group, job } => {
                     // Vouched for before the worker looks.
                     self.vouch();
