@@ -69,6 +69,7 @@ pub struct World {
     agenda: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     tickets: u64,
+    commands: u32,
 }
 
 impl World {
@@ -106,6 +107,7 @@ impl World {
             agenda: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             tickets: 0,
+            commands: 0,
             setup,
         }
     }
@@ -336,11 +338,10 @@ impl World {
         if let Some(capture) = &mut self.capture {
             capture.push((node, self.now, bytes.clone()));
         }
-        for link in links
-            .iter()
-            .filter(|link| self.machines[node].carrier[link.index()])
-            .collect::<Vec<_>>()
-        {
+        for link in links.iter() {
+            if !self.machines[node].carrier[link.index()] {
+                continue;
+            }
             for to in (0..self.machines.len()).filter(|to| *to != node) {
                 let path = [link.index(), node, to];
                 let arrivals = self.network.carry(&mut self.random, self.now, path);
@@ -443,7 +444,8 @@ impl World {
 
     /// Gives an operator's command; its number.
     pub fn command_sent(&mut self, node: usize, command: Command) -> u32 {
-        let id = self.tickets as u32; // lossless: a run draws far fewer
+        self.commands += 1;
+        let id = self.commands;
         self.enqueue(node, Pending::Command { id, command });
         id
     }

@@ -99,6 +99,26 @@ fn a_long_freeze_ends_in_letting_go_at_once() {
 }
 
 #[test]
+fn a_long_freeze_ends_in_letting_go_even_if_nobody_is_heard() {
+    let mut world = pair(Setup::default());
+    cut(&mut world, 1, 0, true);
+    cut(&mut world, 0, 1, true);
+    run(&mut world, MS);
+    world.apply(Fault::Freeze(0));
+    run(&mut world, 600 * MS);
+    let at = world.now;
+    world.apply(Fault::Thaw(0));
+    run(&mut world, 100 * MS);
+    assert_eq!(when(&world, 0, at, stopping(StopReason::LeaseOver)), at);
+    assert_eq!(world.serving(0), [1]);
+    // It gives the peer as long to be heard as if it had just spoken.
+    cut(&mut world, 1, 0, false);
+    cut(&mut world, 0, 1, false);
+    run(&mut world, 5 * SECOND);
+    assert_eq!((world.serving(0), world.moves), (vec![1], 2));
+}
+
+#[test]
 fn a_frozen_standby_does_not_believe_its_peer_dead() {
     let mut world = pair(Setup::default());
     world.apply(Fault::Freeze(1));
