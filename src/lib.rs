@@ -14,6 +14,8 @@ pub mod config;
 #[cfg(feature = "std")]
 pub mod control;
 #[cfg(feature = "std")]
+pub mod engine;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
@@ -25,5 +27,7 @@ pub mod resource;
 pub mod runtime;
 #[cfg(any(test, feature = "_sim"))]
 pub mod sim;
+#[cfg(feature = "std")]
+pub mod supervisor;
 #[cfg(feature = "std")]
 pub mod tell;

@@ -1,7 +1,112 @@
 //! The command line: parses, dispatches, and decides the exit code in one place.
+pub mod check;
+mod command;
+pub mod demo;
+pub mod keygen;
+pub mod migrate;
+mod run;
+mod status;
+
+pub use run::RunArgs;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs the program and returns its exit code: 0 done, 1 refused or failed, 2 usage.
+/// Done.
+pub const DONE: u8 = 0;
+/// Refused or failed; one line has said why and what to do.
+pub const FAILED: u8 = 1;
+/// No daemon runs (as LSB wants it of `status`).
+pub const NOT_RUNNING: u8 = 3;
+/// The daemon's state cannot be told (LSB): not permitted, or it does not answer.
+pub const UNKNOWN: u8 = 4;
+
+const AFTER: &str = "\
+Examples:
+  latido demo                      see a pair fail over, on this machine, nothing to configure
+  latido check                     what is wrong with the configuration, and the cure
+  latido run                       the daemon, in the foreground
+  latido status                    nodes, links, groups, and what needs you
+  latido standby --group ftp       hand one group over, on purpose
+
+Exit codes:
+  0  done      1  refused or failed: one line says why and what to do
+  2  usage     3  no daemon runs here     4  the daemon's state cannot be told";
+
+#[derive(Parser)]
+#[command(
+    name = "latido",
+    version,
+    about = "High availability for two to eight Linux machines: heartbeats, takeover of addresses \
+             and services",
+    after_help = AFTER,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground.
+    Run(RunArgs),
+    /// The engine process that `run` starts and watches.
+    #[command(hide = true)]
+    Engine(RunArgs),
+    Check(check::Args),
+    /// Show nodes, links and groups; problems first.
+    Status(status::Args),
+    /// Hand groups over to another node.
+    Standby(command::StandbyArgs),
+    /// Take groups over to this node.
+    Takeover(command::TakeoverArgs),
+    /// Return groups to their preferred nodes; end this node's standby and failures.
+    Failback(command::FailbackArgs),
+    /// Hand everything over and end the daemon.
+    Stop(command::StopArgs),
+    /// Read the configuration again.
+    Reload(command::ReloadArgs),
+    Migrate(migrate::Args),
+    /// See a pair fail over on this machine: nothing to configure, nothing left behind.
+    Demo(demo::Args),
+    Keygen(keygen::Args),
+}
+
+/// Which daemon is meant.
+#[derive(Args, Clone, Debug)]
+pub struct Where {
+    /// Runtime directory of the daemon.
+    #[arg(long, value_name = "DIR", default_value = crate::runtime::DEFAULT_DIR)]
+    pub runtime_dir: PathBuf,
+}
+
+/// Runs the program and returns its exit code: 0 done, 1 refused or failed, 2 usage, 3 not
+/// running, 4 unknown.
 pub fn main() -> ExitCode {
-    ExitCode::from(2)
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map_while(|arg| arg.into_string().ok()).collect();
+    if let Some(code) = crate::lab::subcommand(&args) {
+        return code;
+    }
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Engine(args) => run::engine(&args),
+        Command::Check(args) => check::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Standby(args) => command::standby(&args),
+        Command::Takeover(args) => command::takeover(&args),
+        Command::Failback(args) => command::failback(&args),
+        Command::Stop(args) => command::stop(&args),
+        Command::Reload(args) => command::reload(&args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Keygen(args) => keygen::run(args),
+    }
+}
+
+/// One line on stderr, `latido: …`.
+fn complain(text: impl std::fmt::Display) {
+    eprintln!("latido: {text}");
 }

@@ -2,6 +2,28 @@
 //!
 //! Everything above reads only [`Config`]; it is the same whether it came from `latido.toml` or
 //! from Heartbeat's `ha.cf`, `haresources` and `authkeys`.
+mod check;
+mod compare;
+mod diagnostic;
+mod files;
+mod heartbeat;
+mod identity;
+mod keys;
+mod latido;
+mod migrate;
+mod raw;
+mod suggest;
+mod values;
+
+pub(crate) use compare::describe;
+pub use compare::differences;
+pub(crate) use diagnostic::colours;
+pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
+pub use identity::{HA_DIR, LATIDO_TOML};
+pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
+pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use values::format_duration;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -227,4 +249,24 @@ pub struct Log {
     pub syslog: Option<String>,
     /// Most detailed level written: 0 normal, 1 debug, 2 and more trace.
     pub debug: u8,
+}
+
+/// What came of reading a configuration.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration; `None` if there are errors.
+    pub config: Option<Config>,
+    /// All errors and warnings, in the order of the files and their lines.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads and checks a configuration: all of it, whatever is wrong with a part.
+pub fn load(source: &Source) -> Loaded {
+    let mut report = diagnostic::Report::default();
+    let raw = match source {
+        Source::Latido(path) => latido::read(path, &mut report),
+        Source::Heartbeat(dir) => heartbeat::read(dir, &mut report),
+    };
+    let config = raw.and_then(|raw| check::check(raw, &mut report));
+    Loaded { config, diagnostics: report.finish() }
 }

@@ -20,6 +20,8 @@ const CLIENTS: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
 /// How long the engine may take for a snapshot or a reply.
 const ENGINE: Duration = Duration::from_secs(2);
+/// Enough for reading a whole configuration.
+const STACK: usize = 512 << 10;
 /// Events in a report.
 const EVENTS: usize = 20;
 
@@ -62,6 +64,7 @@ impl Server {
         let desk = Desk { peer, facts, teller, hooks, clients: Vec::new(), next: 0 };
         let thread = std::thread::Builder::new()
             .name("control".into())
+            .stack_size(STACK)
             .spawn(move || desk.serve(&listener))?;
         Ok((Server { thread: Some(thread), bells, path: path.to_owned() }, port))
     }
@@ -186,6 +189,7 @@ impl Desk {
             self.admit(listener);
             if self.peer.bells.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
+                ring(&self.peer.bells.engine);
             }
             self.answers();
             for index in 0..self.clients.len() {
@@ -193,6 +197,8 @@ impl Desk {
             }
             self.clients.retain(|visitor| !visitor.gone);
         }
+        // What the engine answered last, such as to `stop`.
+        self.answers();
     }
 
     fn wait(&self, listener: &UnixListener) {
@@ -277,6 +283,8 @@ impl Desk {
             (Order::Reload, None) => {
                 let answer = self.reload();
                 self.clients[index].reply(&answer);
+                // Only now: the engine may end at once, so as to start anew.
+                ring(&self.peer.bells.engine);
             }
             (_, None) => {
                 self.clients[index].waiting = Waiting::Snapshot(now);

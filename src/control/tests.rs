@@ -209,3 +209,37 @@ fn a_dead_daemons_socket_is_replaced() {
     drop(again);
     std::fs::remove_file(&path).expect("remove");
 }
+
+#[test]
+fn the_last_answer_is_delivered_although_the_engine_ends_at_once() {
+    let dir = std::env::temp_dir().join(format!("latido-ctl-last-{}", std::process::id()));
+    std::fs::create_dir(&dir).expect("directory");
+    for _ in 0..20 {
+        let settings = Settings { journal: true, ..Settings::default() };
+        let (teller, _tongue) = crate::tell::start(settings, Names::default()).expect("teller");
+        let hooks = Hooks { reload: Box::new(|| Err(Answer::no("", ""))) };
+        let path = crate::runtime::socket_path(&dir);
+        let (server, mut port) =
+            Server::start(&path, Facts::default(), teller.clone(), hooks).expect("server");
+        let client = std::thread::spawn({
+            let dir = dir.clone();
+            move || Client::connect(&dir).and_then(|mut client| client.order(Order::Stop, &[]))
+        });
+        let id = loop {
+            port.hush();
+            match port.take() {
+                Some((id, Command::Shutdown)) => break id,
+                Some(other) => panic!("{other:?}"),
+                None => {
+                    let _ = poll(&mut [PollFd::new(&port, PollFlags::IN)], None);
+                }
+            }
+        };
+        port.answer(id, Ok(()));
+        drop(server);
+        let answer = client.join().expect("client").expect("answered");
+        assert!(answer.ok);
+        teller.finish();
+    }
+    std::fs::remove_dir_all(&dir).expect("remove");
+}

@@ -158,7 +158,9 @@ impl Cluster {
         if let Some(transmit) = self.transmit(frame) {
             return Some(transmit);
         }
-        if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Start) {
+        if let Some((group, job)) =
+            self.unissued(|kind| matches!(kind, JobKind::Start | JobKind::Adopt))
+        {
             return Some(Output::Start { group, job });
         }
         if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Probe) {
@@ -305,6 +307,8 @@ impl Cluster {
             }
             Taken::Deaf => {
                 self.counters.fresh += 1;
+                // After a partition the first frame that passes makes both hear each other.
+                self.answer();
                 self.vote(header);
             }
             Taken::Doubled => self.counters.doubled += 1,
@@ -312,9 +316,8 @@ impl Cluster {
             Taken::Replaced => self.counters.replaced += 1,
             Taken::Unproven => {
                 self.counters.stale += 1;
-                // Answer, so that it can prove itself; but nobody makes us shout.
-                let last = Instant::from_micros(self.sent);
-                self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
+                // So that it can prove itself.
+                self.answer();
             }
             Taken::FromTheFuture => {
                 self.events.push(Event::Clone(header.node));
@@ -322,6 +325,12 @@ impl Cluster {
             }
         }
         !matches!(taken, Taken::Stale | Taken::Replaced)
+    }
+
+    /// Sends a frame out of turn; but nobody makes us shout.
+    fn answer(&mut self) {
+        let last = Instant::from_micros(self.sent);
+        self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
     }
 
     fn link(&mut self, link: LinkId, up: bool) -> bool {

@@ -12,6 +12,7 @@ mod cluster;
 mod command;
 pub mod config;
 mod events;
+pub mod framing;
 mod group;
 pub mod id;
 #[cfg(any(test, feature = "_sim"))]

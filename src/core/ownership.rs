@@ -229,7 +229,8 @@ impl Cluster {
         group.job = None;
         match known.kind {
             JobKind::Probe => self.probed(id, outcome),
-            JobKind::Start => match outcome {
+            JobKind::Start | JobKind::Adopt => match outcome {
+                Outcome::Running if known.kind == JobKind::Adopt => {}
                 Outcome::Running => {
                     group.phase = Phase::Running;
                     let term = group.claim.map_or(Term::default(), |claim| claim.term);
@@ -277,6 +278,8 @@ impl Cluster {
         if let Some(claim) = &mut group.claim {
             claim.term = term;
         }
+        // What runs is not started again, but whoever keeps it alive must know that it is ours.
+        self.order(id, JobKind::Adopt);
         self.events.push(Event::Adopted(id, term));
     }
 

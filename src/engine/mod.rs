@@ -15,7 +15,8 @@ use crate::core::id::GroupId;
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
-use crate::link::{HeaderFilter, Opener};
+use crate::link::Opener;
+use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
@@ -34,8 +35,6 @@ pub const EXIT_AGAIN: u8 = supervisor::EXIT_AGAIN;
 
 /// Letters that may wait for the engine: more than there are groups and links.
 const LETTERS: usize = 64;
-/// Stack that is touched before the memory is locked, in KiB.
-const STACK_KIB: usize = 128;
 
 /// What `latido run` was told.
 #[derive(Clone, Debug)]
@@ -88,7 +87,9 @@ fn serve(
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-    note_addresses(config, runtime)?;
+    // The supervisor removes them if the engine cannot be started again.
+    let addresses = supervisor::addresses(config);
+    runtime.note_addresses(&addresses).map_err(|error| error.to_string())?;
     let teller_settings = tell::Settings::new(config.log.clone());
     let (teller, tongue) =
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
@@ -161,7 +162,7 @@ fn resources(
     let report = move |report| {
         reports.put(report);
     };
-    Resources::new(&config.groups, node, ha_dir, shared, config.realtime, report)
+    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
 
@@ -190,7 +191,7 @@ fn become_real_time(config: &Config, teller: &Teller) -> Realtime {
         Ok(()) => realtime.priority = Some(priority),
         Err(error) => realtime.warnings.push(error.to_string()),
     }
-    sched::prefault_stack::<{ STACK_KIB }>();
+    sched::prefault_stack();
     match sched::lock_memory() {
         Ok(()) => realtime.locked = true,
         Err(error) => realtime.warnings.push(error.to_string()),
@@ -221,21 +222,6 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
              authkeys a sha1 key",
         );
     }
-}
-
-/// Notes the addresses for the supervisor, which removes them if the engine cannot be restarted.
-fn note_addresses(config: &Config, runtime: &RuntimeDir) -> Result<(), String> {
-    let resources = config.groups.iter().flat_map(|group| &group.resources);
-    let noted: Vec<_> = resources
-        .filter_map(|resource| match &resource.kind {
-            config::Kind::Address(address) => Some(runtime::NotedAddress {
-                address: address.address,
-                interface: address.interface.clone(),
-            }),
-            config::Kind::Service { .. } | config::Kind::Script { .. } => None,
-        })
-        .collect();
-    runtime.note_addresses(&noted).map_err(|error| error.to_string())
 }
 
 /// Every group's number.

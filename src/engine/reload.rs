@@ -42,7 +42,8 @@ impl Reload {
         let loaded = config::load(&self.options.source);
         config::log_all(&loaded.diagnostics);
         let Some(new) = loaded.config else {
-            let first = loaded.diagnostics.iter().find(|found| found.is_error());
+            let error = |found: &&config::Diagnostic| found.severity == config::Severity::Error;
+            let first = loaded.diagnostics.iter().find(error);
             let why = first.map_or_else(|| "it has errors".to_owned(), ToString::to_string);
             return Err(Answer::no(
                 format!("the configuration is not valid; nothing was changed: {why}"),

@@ -20,11 +20,14 @@ pub(super) enum Sense {
     Able(GroupId, bool),
 }
 
+/// The addresses of a group, each with the interface found for it if it names none; and whether
+/// the group's clients could be served through them when that was last told.
+type Served = (Vec<(Address, Option<u32>)>, bool);
+
 struct Watch {
     /// The interface of each link; serial lines have none.
     links: Vec<Option<(String, bool)>>,
-    /// The addresses of each group, with the interface found for those that name none.
-    groups: Vec<(Vec<(Address, Option<u32>)>, bool)>,
+    groups: Vec<Served>,
     netlink: Socket,
     sender: Sender<Sense>,
 }
@@ -35,13 +38,14 @@ struct Watch {
 /// # Errors
 /// No netlink socket or no thread is to be had.
 pub(super) fn watch(config: &Config, sender: Sender<Sense>) -> io::Result<()> {
-    let mut monitor = Monitor::open()?;
     let mut watch = Watch {
         links: config.links.iter().map(|link| Some((interface(link)?, true))).collect(),
         groups: config.groups.iter().map(|group| (addresses(group), true)).collect(),
         netlink: Socket::open()?,
         sender,
     };
+    // The lifetime of our own addresses changes several times a second: not to be heard in vain.
+    let mut monitor = if watch.guesses() { Monitor::open()? } else { Monitor::links_only()? };
     watch.look();
     std::thread::Builder::new().name("senses".into()).stack_size(128 << 10).spawn(move || {
         loop {
@@ -59,7 +63,7 @@ pub(super) fn watch(config: &Config, sender: Sender<Sense>) -> io::Result<()> {
                     }
                     Change::Link { .. } | Change::Overrun => changed = true,
                     // An address may bring the route by which an interface is found.
-                    Change::Address { .. } => changed |= watch.guesses(),
+                    Change::Address { .. } => changed = true,
                 }
             }
             if changed && !watch.look() {

@@ -10,7 +10,7 @@ use crate::core::io::{Command, Input, Output};
 use crate::core::limits::{FRAME_MAX, LINKS_MAX};
 use crate::core::time::{Duration, Instant};
 use crate::core::wire::FrameBuf;
-use crate::link::{Opener, Port, Received, Sent};
+use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
 use crate::platform::signal::{self, Signals};
@@ -126,7 +126,8 @@ impl Engine {
 
     /// Runs until the core says that the end has come; the exit code.
     pub(super) fn run(&mut self, memory: &mut Memory) -> u8 {
-        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
+        let mut events =
+            [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; EVENTS];
         self.now = clock::now();
         // What was sensed and opened before the loop began belongs before the first frame.
         self.senses();
@@ -163,9 +164,9 @@ impl Engine {
         let Some(link) = usize::try_from(token).ok().and_then(LinkId::new) else { return };
         if flags.contains(EventFlags::OUT)
             && let Some(port) = &mut self.ports[link.index()]
-            && port.flush() == Sent::Lost
+            && let Sent::Lost(loss) = port.flush()
         {
-            self.lost.set(link, true);
+            self.lose(link, loss);
         }
         for _ in 0..FRAMES_PER_TURN {
             let Some(port) = &mut self.ports[link.index()] else { break };
@@ -176,8 +177,8 @@ impl Engine {
                     self.act(memory);
                 }
                 Received::Nothing => break,
-                Received::Lost => {
-                    self.lost.set(link, true);
+                Received::Lost(loss) => {
+                    self.lose(link, loss);
                     break;
                 }
             }
@@ -206,9 +207,8 @@ impl Engine {
                 }
             }
             SIGNALS => self.signals(memory),
-            TIMER => {
-                let _ = rustix::io::read(&self.timer, &mut [0u8; 8]);
-            }
+            // Setting it anew makes it unreadable again: no need to read it.
+            TIMER => self.armed = Instant::default(),
             GUARDIAN => {
                 self.parts.tongue.tell(self.now, Notice::SupervisorGone);
                 if let Some(guardian) = self.parts.guardian.take() {
@@ -272,12 +272,17 @@ impl Engine {
                     self.feed(Input::Link { link, up }, memory);
                 }
                 Err(error) => {
-                    let errno = error.errno();
-                    self.link_errno[link.index()] = errno;
-                    self.parts.tongue.tell(self.now, Notice::LinkTrouble(link, errno));
+                    // Once for each distinct reason, from the opener: never in the steady state.
+                    log::warn!("{error}");
                 }
             }
         }
+    }
+
+    fn lose(&mut self, link: LinkId, loss: Loss) {
+        self.lost.set(link, true);
+        self.link_errno[link.index()] = errno(loss);
+        self.parts.tongue.tell(self.now, Notice::LinkTrouble(link, errno(loss)));
     }
 
     /// Hands lost ports back to be opened again.
@@ -354,8 +359,9 @@ impl Engine {
         let Some(frame) = self.frame.get(..len) else { return };
         for link in links.iter() {
             let Some(port) = &mut self.ports[link.index()] else { continue };
-            if port.send(frame) == Sent::Lost {
+            if let Sent::Lost(loss) = port.send(frame) {
                 self.lost.set(link, true);
+                self.link_errno[link.index()] = errno(loss);
             }
         }
         for link in links.iter() {
@@ -419,5 +425,14 @@ impl Engine {
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
         let spec = Itimerspec { it_interval: never, it_value: value };
         let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec);
+    }
+}
+
+/// The kernel's number for why a link was lost.
+fn errno(loss: Loss) -> i32 {
+    match loss {
+        Loss::Interface => rustix::io::Errno::NODEV.raw_os_error(),
+        Loss::HangUp => rustix::io::Errno::NXIO.raw_os_error(),
+        Loss::Failed(error) => error.raw_os_error(),
     }
 }

@@ -1,4 +1,16 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
+
 pub mod calendar;
+pub mod clock;
+pub mod filter;
+pub mod local;
+pub mod mailbox;
+pub mod namespace;
+pub mod netlink;
+pub mod packet;
+pub mod process;
+pub mod sched;
 pub mod signal;
+pub mod tap;
+pub mod tty;
 pub mod words;

@@ -5,6 +5,8 @@
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// End in order.
@@ -26,8 +28,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over these signals for the whole process, and lets those through that a parent has
-    /// held back (see [`held_back`]). To be called once, at the start.
+    /// Takes over these signals for the whole process, and lets those through that the parent has
+    /// held back (see [`hold_back_in`]). To be called once, at the start.
     pub fn install(signals: &[i32]) -> io::Result<Signals> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         WRITER.store(writer.as_raw_fd(), Ordering::SeqCst);
@@ -63,13 +65,33 @@ impl AsFd for Signals {
     }
 }
 
-/// Runs `work` with these signals held back in this thread. A child started within inherits that
-/// and loses none of them until it calls [`Signals::install`].
-pub fn held_back<T>(signals: &[i32], work: impl FnOnce() -> T) -> T {
-    mask(libc::SIG_BLOCK, signals);
-    let result = work();
-    mask(libc::SIG_UNBLOCK, signals);
-    result
+/// Has the command start its child with these signals held back: none is lost until the child
+/// calls [`Signals::install`]. (By itself the standard library gives children an empty mask.)
+#[allow(unsafe_code)]
+pub fn hold_back_in(command: &mut Command, signals: &'static [i32]) {
+    let hold = move || {
+        mask(libc::SIG_BLOCK, signals);
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure calls only what signal-safety(7) allows
+    // (sigemptyset, sigaddset, sigprocmask) and allocates nothing.
+    unsafe { command.pre_exec(hold) };
+}
+
+/// The process number of a child that has ended and is not reaped yet.
+#[allow(unsafe_code)]
+pub fn ended_child() -> Option<i32> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid fills the structure it is given; with WNOHANG and no child that has ended it
+    // leaves si_pid as it was, zero; si_pid is the valid member for what waitid reports.
+    let pid = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        if libc::waitid(libc::P_ALL, 0, &mut info, options) != 0 {
+            return None;
+        }
+        info.si_pid()
+    };
+    (pid > 0).then_some(pid)
 }
 
 #[allow(unsafe_code)]

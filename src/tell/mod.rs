@@ -9,7 +9,8 @@ mod sink;
 mod text;
 mod thread;
 
-pub use sink::Settings;
+pub use sink::{Settings, stderr};
+pub(crate) use text::span;
 pub use text::{Names, Sentence, event};
 pub use thread::{History, Past, Teller, Tongue, start};
 

@@ -49,7 +49,8 @@ impl Notify {
     /// The configuration is being read again; end it with [`Notify::ready`].
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let us = now.tv_sec * 1_000_000 + i64::from(now.tv_nsec) / 1000;
+        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+        let us = seconds * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
         self.send(format!("RELOADING=1\nMONOTONIC_USEC={us}").as_bytes());
     }
 

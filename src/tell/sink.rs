@@ -1,8 +1,9 @@
 //! Where lines go: stderr, files, syslog.
 use super::Level;
 use crate::config::Log;
-use crate::core::time::Duration;
+use crate::core::time::{Duration, Instant};
 use crate::platform::calendar::Calendar;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -111,6 +112,24 @@ impl Sinks {
             let _ = socket.send_to(syslog(line, self.facility).as_bytes(), &self.dev_log);
         }
     }
+}
+
+/// Writes one line to stderr at once, without the thread: for the supervisor, and before the
+/// thread runs. When stderr is a pipe that nobody empties, the line is dropped.
+pub fn stderr(level: Level, text: &str) {
+    let error = std::io::stderr();
+    let mut ready = [PollFd::new(&error, PollFlags::OUT)];
+    if !matches!(poll(&mut ready, Some(&Timespec::default())), Ok(1..)) {
+        return;
+    }
+    let uptime = crate::platform::clock::now().since(Instant::default());
+    let line = Line { level, wall: SystemTime::now(), uptime, text };
+    let text = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        format!("<{}>{text}\n", level as u8)
+    } else {
+        human(line)
+    };
+    let _ = error.lock().write_all(text.as_bytes());
 }
 
 fn append_to(path: &Path) -> Result<File, String> {

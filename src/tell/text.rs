@@ -78,6 +78,59 @@ pub(crate) fn span(duration: Duration) -> String {
 
 /// The sentence for one of the core's events.
 pub fn event(event: Event, names: &Names) -> Sentence {
+    use Level::{Error, Notice, Warning};
+    match event {
+        Event::NodeSeen(_)
+        | Event::NodeAlive(_)
+        | Event::NodeLate(..)
+        | Event::NodeDead(..)
+        | Event::NodeDeaf(_)
+        | Event::NodeLeft(_)
+        | Event::NodeRestarted(_)
+        | Event::ConfigurationDiffers(_)
+        | Event::ConfigurationAgrees(_)
+        | Event::Clone(_) => node(event, names),
+        Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
+        Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
+        Event::LinkDown(link) => say(
+            Warning,
+            format!("link {} is lost here: look at its cable and interface", names.link(link)),
+        ),
+        Event::Stalled(by) => say(
+            Warning,
+            format!(
+                "this node stood still for {}: it doubts itself, not its peers; look for what \
+                 held it up (load, a paused machine)",
+                span(by)
+            ),
+        ),
+        Event::Ready => say(Notice, "ready: from now on this node claims groups"),
+        Event::Rival(group, node, term) => say(
+            Error,
+            format!(
+                "group {}: node {} owned it at the same time as we did; {} wins, the other lets \
+                 go. Was every link cut?",
+                names.group(group),
+                names.node(node),
+                names.term(term)
+            ),
+        ),
+        Event::Lost(count) => say(Warning, format!("{count} events were lost: too many at once")),
+        Event::Claim(..)
+        | Event::ClaimWithdrawn(_)
+        | Event::Starting(..)
+        | Event::Running(..)
+        | Event::Adopted(..)
+        | Event::Stopping(..)
+        | Event::Released(_)
+        | Event::StartFailed(_)
+        | Event::StopFailed(..)
+        | Event::NobodyAble(_) => group(event, names),
+    }
+}
+
+/// What happens to a node.
+fn node(event: Event, names: &Names) -> Sentence {
     use Level::{Error, Info, Notice, Warning};
     match event {
         Event::NodeSeen(node) => {
@@ -115,21 +168,6 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         Event::NodeRestarted(node) => {
             say(Notice, format!("node {}: its daemon was restarted", names.node(node)))
         }
-        Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
-        Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
-        Event::LinkDown(link) => say(
-            Warning,
-            format!("link {} is lost here: look at its cable and interface", names.link(link)),
-        ),
-        Event::Stalled(by) => say(
-            Warning,
-            format!(
-                "this node stood still for {}: it doubts itself, not its peers; look for what \
-                 held it up (load, a paused machine)",
-                span(by)
-            ),
-        ),
-        Event::Ready => say(Notice, "ready: from now on this node claims groups"),
         Event::ConfigurationDiffers(node) => say(
             Error,
             format!(
@@ -141,16 +179,6 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         Event::ConfigurationAgrees(node) => {
             say(Notice, format!("the configuration of node {} agrees with ours", names.node(node)))
         }
-        Event::Rival(group, node, term) => say(
-            Error,
-            format!(
-                "group {}: node {} owned it at the same time as we did; {} wins, the other lets \
-                 go. Was every link cut?",
-                names.group(group),
-                names.node(node),
-                names.term(term)
-            ),
-        ),
         Event::Clone(node) => say(
             Error,
             format!(
@@ -159,17 +187,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
                 names.node(node)
             ),
         ),
-        Event::Lost(count) => say(Warning, format!("{count} events were lost: too many at once")),
-        Event::Claim(..)
-        | Event::ClaimWithdrawn(_)
-        | Event::Starting(..)
-        | Event::Running(..)
-        | Event::Adopted(..)
-        | Event::Stopping(..)
-        | Event::Released(_)
-        | Event::StartFailed(_)
-        | Event::StopFailed(..)
-        | Event::NobodyAble(_) => group(event, names),
+        _ => say(Level::Debug, format!("{event:?}")),
     }
 }
 

@@ -188,6 +188,9 @@ impl Shared {
     }
 }
 
+/// The default of 2 MiB would be locked in memory with the rest.
+const STACK: usize = 192 << 10;
+
 /// Starts the thread.
 ///
 /// # Errors
@@ -211,7 +214,8 @@ pub fn start(settings: Settings, names: Names) -> std::io::Result<(Teller, Tongu
     let (sinks, complaints) = Sinks::open(settings);
     let limit = Limit::new(std::time::Instant::now(), factor);
     let scribe = Scribe { shared: shared.clone(), notices, records, sinks, limit };
-    std::thread::Builder::new().name("tell".into()).spawn(move || scribe.run())?;
+    let builder = std::thread::Builder::new().name("tell".into()).stack_size(STACK);
+    builder.spawn(move || scribe.run())?;
     let teller = Teller { records: sender, shared: shared.clone() };
     for complaint in complaints {
         teller.say(Level::Warning, complaint);
@@ -314,8 +318,7 @@ fn shorten(text: &mut String) {
 }
 
 fn uptime() -> Duration {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::from_micros(now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000)
+    crate::platform::clock::now().since(Instant::default())
 }
 
 #[cfg(test)]

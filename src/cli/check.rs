@@ -1,0 +1,278 @@
+//! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
+use crate::config::{
+    Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
+    colours, describe, differences, format_duration, load,
+};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Check configurations: every error and warning, with its line and the cure.
+///
+/// Given several (one of each node), it compares them too.
+#[derive(clap::Args, Debug, Default)]
+pub struct Args {
+    /// A latido.toml; may be given once for each node
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// A Heartbeat directory (ha.cf, haresources, authkeys); may be given once for each node
+    #[arg(long, value_name = "DIR")]
+    pub ha_dir: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What came of a check.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Each configuration and what was said about it.
+    pub checked: Vec<(Source, Loaded)>,
+    /// What differs between them.
+    pub differences: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether there is any error.
+    pub fn failed(&self) -> bool {
+        !self.differences.is_empty()
+            || self.checked.iter().any(|(_, loaded)| loaded.config.is_none())
+    }
+
+    /// For programs.
+    pub fn json(&self) -> serde_json::Value {
+        let checked = self.checked.iter().map(|(source, loaded)| json_of(source, loaded));
+        serde_json::json!({
+            "schema": 1,
+            "ok": !self.failed(),
+            "configurations": checked.collect::<Vec<_>>(),
+            "differences": self.differences,
+        })
+    }
+
+    /// For people; with colours if `styled`.
+    pub fn text(&self, styled: bool) -> String {
+        let mut text = String::new();
+        for (source, loaded) in &self.checked {
+            for diagnostic in &loaded.diagnostics {
+                let _ = writeln!(text, "{}\n", diagnostic.render(styled));
+            }
+            let count = |wanted: Severity| {
+                loaded.diagnostics.iter().filter(|found| found.severity == wanted).count()
+            };
+            let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+            if let Some(config) = &loaded.config {
+                text.push_str(&summary(config));
+            }
+            let verdict = if loaded.config.is_some() { "works" } else { "does not work" };
+            let _ = writeln!(
+                text,
+                "{}: {verdict}; {} and {}\n",
+                source.path().display(),
+                plural(errors, "error"),
+                plural(warnings, "warning")
+            );
+        }
+        for line in &self.differences {
+            let advice = "use the same haresources, and the same node and time lines in ha.cf, \
+                          on both nodes";
+            let cure = match self.checked.first() {
+                Some((source, _)) if source.is_heartbeat() => advice,
+                _ => "use the same latido.toml on both nodes",
+            };
+            let message = format!("the nodes differ in {line}");
+            let place = self.checked.first().map(|(source, _)| source.path().to_path_buf());
+            let found =
+                Diagnostic::whole(Severity::Error, &place.unwrap_or_default(), &message, cure);
+            let _ = writeln!(text, "{}\n", found.render(styled));
+        }
+        text
+    }
+}
+
+/// Checks, and compares each configuration with the first.
+pub fn check(sources: Vec<Source>) -> Outcome {
+    let checked: Vec<(Source, Loaded)> =
+        sources.into_iter().map(|source| (source.clone(), load(&source))).collect();
+    let mut configs = checked.iter().filter_map(|(_, loaded)| loaded.config.as_ref());
+    let mut differing = Vec::new();
+    if let Some(first) = configs.next() {
+        for other in configs {
+            differing.extend(differences(first, other));
+        }
+    }
+    Outcome { checked, differences: differing }
+}
+
+/// Runs the command: 0, or 1 with errors.
+pub fn run(args: Args) -> ExitCode {
+    let mut sources: Vec<Source> = args.config.into_iter().map(Source::Latido).collect();
+    sources.extend(args.ha_dir.into_iter().map(Source::Heartbeat));
+    if sources.is_empty() {
+        match Source::find(None, None) {
+            Ok(source) => sources.push(source),
+            Err(message) => {
+                eprintln!("latido: {message}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let outcome = check(sources);
+    let text = if args.json {
+        format!("{:#}\n", outcome.json())
+    } else {
+        outcome.text(colours(&std::io::stdout()))
+    };
+    let printed = print(&text);
+    if outcome.failed() || !printed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Prints to stdout; false if it could not be written, which is then said. A reader that has seen
+/// enough (`| head`) is no failure.
+pub(super) fn print(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("latido: the output could not be written: {error}");
+            false
+        }
+        _ => true,
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn json_of(source: &Source, loaded: &Loaded) -> serde_json::Value {
+    let diagnostics: Vec<_> = loaded.diagnostics.iter().map(Diagnostic::json).collect();
+    serde_json::json!({
+        "source": source.path().to_string_lossy(),
+        "kind": if source.is_heartbeat() { "heartbeat" } else { "latido" },
+        "ok": loaded.config.is_some(),
+        "diagnostics": diagnostics,
+        "summary": loaded.config.as_ref().map(json_summary),
+    })
+}
+
+fn json_summary(config: &Config) -> serde_json::Value {
+    let micros = |span: std::time::Duration| span.as_micros() as u64;
+    let groups: Vec<_> = config
+        .groups
+        .iter()
+        .map(|group| {
+            serde_json::json!({
+                "name": group.name,
+                "prefer": names(config, &group.prefer),
+                "failback": group.failback == Failback::Auto,
+                "resources": group.resources.iter().map(|one| &one.name).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "cluster": config.cluster,
+        "nodes": config.nodes,
+        "links": config.links.iter().map(|link| &link.name).collect::<Vec<_>>(),
+        "groups": groups,
+        "quorum": { "rule": "assume-dead", "safe": false },
+        "authenticated": config.keys.authenticated,
+        "takeover_us_max": micros(config.timing.dead + config.timing.interval),
+        "digest": config.digest(),
+        "voters_digest": config.voters_digest(),
+    })
+}
+
+/// Names of the nodes with these indices.
+fn names<'a>(config: &'a Config, indices: &[usize]) -> Vec<&'a str> {
+    indices.iter().filter_map(|index| config.nodes.get(*index)).map(String::as_str).collect()
+}
+
+/// What the configuration means.
+fn summary(config: &Config) -> String {
+    let timing = &config.timing;
+    let show = format_duration;
+    let mut text = format!("cluster   {}\n", config.cluster);
+    let _ = writeln!(text, "nodes     {}", config.nodes.join(", "));
+    let _ = writeln!(
+        text,
+        "timing    a heartbeat every {}; late after {}, dead after {}; a starting node waits {} \
+         for its peer",
+        show(timing.interval),
+        show(timing.warn),
+        show(timing.dead),
+        show(timing.initial_dead)
+    );
+    for (index, link) in config.links.iter().enumerate() {
+        let head = if index == 0 { "links    " } else { "         " };
+        let _ = writeln!(text, "{head} {}", describe_link(link));
+    }
+    for (index, group) in config.groups.iter().enumerate() {
+        let head = if index == 0 { "groups   " } else { "         " };
+        let failback = match group.failback {
+            Failback::Auto => format!(
+                "returns to {} when that has been stable for {}",
+                names(config, &group.prefer).first().unwrap_or(&""),
+                show(timing.failback_delay)
+            ),
+            Failback::Manual => "stays where it is".to_string(),
+        };
+        let nodes = names(config, &group.prefer).join(", then ");
+        let _ = writeln!(text, "{head} {}: {nodes}; {failback}", group.name);
+        let resources: Vec<String> = group.resources.iter().map(describe).collect();
+        let _ = writeln!(text, "            {}", resources.join(" → "));
+    }
+    let _ = writeln!(
+        text,
+        "takeover  at most {} after the owner's last sign of life, and what its services need to \
+         start",
+        show(timing.dead + timing.interval)
+    );
+    text.push_str(rule_cost(config.rule));
+    text.push_str(match config.stop_failure {
+        StopFailure::Release => {
+            "          a resource that cannot be stopped is released all the same: it may run \
+             twice\n"
+        }
+        StopFailure::Block => {
+            "          a resource that cannot be stopped blocks its group until somebody has \
+             looked\n"
+        }
+    });
+    if config.keys.authenticated {
+        let ids: Vec<String> = config.keys.keys.iter().map(|key| key.0.to_string()).collect();
+        let _ = writeln!(
+            text,
+            "frames    sealed with key {}; accepted: {}",
+            config.keys.active,
+            ids.join(", ")
+        );
+    } else {
+        text.push_str(
+            "frames    unauthenticated: anybody who can send to a link can take the cluster over\n",
+        );
+    }
+    text
+}
+
+fn rule_cost(rule: Rule) -> &'static str {
+    match rule {
+        Rule::AssumeDead => {
+            "rule      assume-dead: NOT SAFE in a partition. With every path cut, both nodes will \
+             own every group\n          until a path is back; then one of them lets go\n"
+        }
+    }
+}
+
+fn describe_link(link: &Link) -> String {
+    match &link.medium {
+        Medium::Broadcast { port, .. } => format!("{} (UDP port {port})", link.name),
+        Medium::Multicast { port, group, ttl, .. } => {
+            format!("{} ({group}, UDP port {port}, ttl {ttl})", link.name)
+        }
+        Medium::Unicast { port, peers, .. } => {
+            format!("{} (to {}, UDP port {port})", link.name, peers.join(", "))
+        }
+        Medium::Serial { baud, .. } => format!("{} ({baud} baud)", link.name),
+    }
+}

@@ -1,0 +1,269 @@
+//! `latido status`: one screen that answers "is all well, and if not, what do I do?"
+use super::Where;
+use crate::control::report::{GroupReport, NodeReport, Report};
+use crate::control::{Client, ClientError};
+use crate::core::time::Duration;
+use crate::tell::span;
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+const AFTER: &str = "\
+Problems stand first, each with what to do. Nothing is coloured when all is well; NO_COLOR is
+respected. --json prints one line of JSON; its `schema` number changes only when fields change
+their meaning.
+
+Exit codes: 0 the daemon runs (even if there are problems), 3 it does not, 4 it cannot be asked";
+
+/// Arguments of `latido status`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = AFTER)]
+pub(super) struct Args {
+    /// For programs: one line of JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+pub(super) fn run(args: &Args) -> ExitCode {
+    let shown = Client::connect(&args.place.runtime_dir).and_then(|mut client| {
+        if args.json {
+            return client.status_line();
+        }
+        let colour = std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Ok(screen(&client.status()?, colour))
+    });
+    match shown {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::from(super::DONE)
+        }
+        Err(error) => {
+            super::complain(&error);
+            ExitCode::from(match error {
+                ClientError::NotRunning(_) => super::NOT_RUNNING,
+                ClientError::NotPermitted(_) | ClientError::Lost(..) | ClientError::Refused(_) => {
+                    super::UNKNOWN
+                }
+            })
+        }
+    }
+}
+
+/// The screen, 80 columns wide.
+fn screen(report: &Report, colour: bool) -> String {
+    let mut text = String::new();
+    let problems = problems(report);
+    if !problems.is_empty() {
+        let (on, off) = if colour { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        let _ = writeln!(text, "{on}PROBLEMS{off}");
+        for problem in problems {
+            text.push_str(&wrapped("  ! ", "    ", &problem));
+        }
+        text.push('\n');
+    }
+    let state = match (report.shutting_down, report.ready) {
+        (true, _) => "ending",
+        (false, true) => "ready",
+        (false, false) => "starting, waits for its peers",
+    };
+    let up = span(Duration::from_millis(report.uptime_s.saturating_mul(1000)));
+    let line = format!("{} (this node), {state}, up {up}, latido {}", report.node, report.version);
+    text.push_str(&wrapped("", "  ", &line));
+    let safe = if report.quorum.safe { "safe" } else { "NOT safe" };
+    let line = format!("quorum {}: {safe}: {}", report.quorum.rule, report.quorum.why);
+    text.push_str(&wrapped("", "  ", &line));
+    if !report.authenticated {
+        let line = "frames: unauthenticated: anybody on these links can take the groups away";
+        text.push_str(&wrapped("", "  ", line));
+    }
+    text.push_str("\nNODE             STATE      LINKS (round trip)\n");
+    for node in &report.nodes {
+        text.push_str(&node_line(node));
+    }
+    text.push_str("\nGROUP            STATE      OWNER            TERM\n");
+    for group in &report.groups {
+        text.push_str(&group_lines(group));
+    }
+    if !report.events.is_empty() {
+        text.push_str("\nLAST EVENTS\n");
+        let skip = report.events.len().saturating_sub(5);
+        for event in &report.events[skip..] {
+            // The date is of yesterday at most when it matters; the log has it.
+            let time = event.time.split(' ').nth(1).unwrap_or(&event.time);
+            text.push_str(&wrapped(&format!("{time} "), "             ", &event.text));
+        }
+    }
+    text
+}
+
+fn node_line(node: &NodeReport) -> String {
+    let mut state = node.state.clone();
+    if node.me {
+        state = "this node".into();
+    }
+    if node.standby {
+        state = "standby".into();
+    }
+    let links: Vec<String> = node
+        .links
+        .iter()
+        .map(|link| match link.rtt_us {
+            Some(us) if link.state == "up" => {
+                format!("{} {}", link.name, span(Duration::from_micros(us)))
+            }
+            _ => format!("{} {}", link.name, link.state),
+        })
+        .collect();
+    let head = format!("{:<16} {state:<10} ", node.name);
+    wrapped(&head, &" ".repeat(28), &links.join(", "))
+}
+
+fn group_lines(group: &GroupReport) -> String {
+    let owner = group.owner.as_deref().unwrap_or("nobody");
+    let term = match group.term.count {
+        0 => "never owned".to_owned(),
+        count => format!("{count}/{}", group.term.node),
+    };
+    let pinned = if group.pinned { ", moved by hand" } else { "" };
+    let mut text = wrapped(
+        &format!("{:<16} {:<10} {owner:<16} ", group.name, group.state),
+        &" ".repeat(45),
+        &format!("{term}{pinned}"),
+    );
+    let names: Vec<&str> = group.resources.iter().map(|resource| resource.name.as_str()).collect();
+    text.push_str(&wrapped("  ", "  ", &names.join(", ")));
+    text
+}
+
+/// What needs somebody, most urgent first, each with what to do.
+fn problems(report: &Report) -> Vec<String> {
+    let mut problems = Vec::new();
+    for group in &report.groups {
+        problems.extend(group_problem(group, report));
+    }
+    for node in report.nodes.iter().filter(|node| !node.me) {
+        problems.extend(node_problems(node, report));
+    }
+    for link in report.links.iter().filter(|link| !link.up) {
+        let why = link.error.as_deref().unwrap_or("no carrier, or the device is missing");
+        problems.push(format!(
+            "link {} is down here: {why}. Look at its cable and its name.",
+            link.name
+        ));
+    }
+    for node in report.nodes.iter().filter(|node| node.standby) {
+        problems.push(format!(
+            "{} is in standby and takes nothing. To end that, there: latido failback",
+            node.name
+        ));
+    }
+    for warning in &report.realtime.warnings {
+        problems.push(warning.clone());
+    }
+    problems
+}
+
+fn group_problem(group: &GroupReport, report: &Report) -> Option<String> {
+    let name = &group.name;
+    let mend = format!("Mend it, then: latido failback --group {name}");
+    if group.state == "blocked" {
+        let owner = group.owner.as_deref().unwrap_or(&report.node);
+        return Some(format!(
+            "{name} is blocked on {owner}: a resource could not be stopped, so nobody may start \
+             it. Stop it there by hand, then there: latido failback --group {name}"
+        ));
+    }
+    if group.failed_here {
+        return Some(format!(
+            "{name} failed to start on this node; its log names the resource. {mend}"
+        ));
+    }
+    if group.owner.is_none() && report.ready && !report.shutting_down {
+        let text = if group.candidates.is_empty() {
+            "runs nowhere: no node is alive, willing and able. Look at the problems below, at \
+             failed starts and at standby"
+        } else {
+            "runs nowhere yet"
+        };
+        return Some(format!("{name} {text}."));
+    }
+    let mine = group.prefer.contains(&report.node);
+    (mine && !group.able && report.ready).then(|| {
+        format!(
+            "{name} cannot run on this node: an interface of its addresses has no carrier. Look \
+             at the LAN cable."
+        )
+    })
+}
+
+fn node_problems(node: &NodeReport, report: &Report) -> Vec<String> {
+    let name = &node.name;
+    let silent = node.silence_ms.map_or("a while".into(), |ms| span(Duration::from_millis(ms)));
+    let mut problems = Vec::new();
+    let state = match node.state.as_str() {
+        "dead" => Some(format!(
+            "{name} is dead: silent on every link for {silent}. Look at its power and its cables; \
+             until it is back there is no second node."
+        )),
+        "late" => Some(format!("{name} is late: silent for {silent}. Watch it.")),
+        "left" => Some(format!(
+            "{name} was stopped on purpose. Start it again: no second node till then."
+        )),
+        "seen" => Some(format!(
+            "{name} is heard but does not hear us. Look at our transmitting side and its firewall."
+        )),
+        "unknown" if report.ready => Some(format!(
+            "{name} was never heard. Is latido running there, are cables and keys the same?"
+        )),
+        _ => None,
+    };
+    problems.extend(state);
+    if node.config_differs {
+        problems.push(format!(
+            "{name} has another configuration. Copy the file to both, then on both: latido reload"
+        ));
+    }
+    if matches!(node.state.as_str(), "alive" | "late") {
+        for link in node.links.iter().filter(|link| link.state != "up") {
+            let how = if link.state == "one-way" { "works one way only" } else { "is silent" };
+            problems.push(format!(
+                "link {} to {name} {how}; other links go on. Look at its cable and firewalls.",
+                link.name
+            ));
+        }
+    }
+    problems
+}
+
+/// Words broken at 80 columns; a longer word stands whole.
+fn wrapped(head: &str, indent: &str, text: &str) -> String {
+    let mut out = String::from(head);
+    let mut column = head.chars().count();
+    let mut fresh = true;
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let len = word.chars().count();
+        if !fresh && column + 1 + len > 80 {
+            out.push('\n');
+            out.push_str(indent);
+            column = indent.chars().count();
+            fresh = true;
+        }
+        if !fresh {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += len;
+        fresh = false;
+    }
+    let end = out.trim_end().len();
+    out.truncate(end);
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests;

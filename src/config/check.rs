@@ -1,0 +1,440 @@
+//! Comparing what was written with itself: the only maker of a [`Config`].
+use super::diagnostic::{At, Located, Report};
+use super::raw::{Raw, RawGroup, RawResource, RawTiming};
+use super::suggest::did_you_mean;
+use super::values::{INTERFACE_MAX, format_duration, unusable};
+use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
+use crate::core::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// Longest time that a start or stop of a service or script may take, unless written.
+pub(super) const SERVICE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for an address.
+pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Resources of one group.
+const RESOURCES_MAX: usize = 64;
+/// Bytes of a usual frame on a serial line (design §4: at most 128), framing included.
+const SERIAL_FRAME_BYTES: u64 = 150;
+/// Bits on the line for each byte: start, eight, stop.
+const SERIAL_BITS: u64 = 10;
+
+/// Checks a configuration; `None` if there is any error, now or reported before.
+pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
+    check_nodes(&raw, report);
+    check_timing(&raw.timing, report);
+    let links = check_links(&raw, report);
+    check_groups(&raw, report);
+    let mut nodes: Vec<String> = raw.nodes.into_iter().map(|node| node.value).collect();
+    nodes.sort();
+    let groups: Vec<Group> =
+        raw.groups.into_iter().map(|group| make_group(group, &nodes)).collect();
+    let keys = raw.keys?;
+    if report.errors() > 0 {
+        return None;
+    }
+    let timing = raw.timing;
+    Some(Config {
+        source: raw.source,
+        cluster: raw.cluster,
+        nodes,
+        timing: Timing {
+            interval: timing.interval.value,
+            warn: timing.warn.value,
+            dead: timing.dead.value,
+            initial_dead: timing.initial_dead.value,
+            failback_delay: timing.failback_delay.value,
+        },
+        rule: Rule::AssumeDead,
+        stop_failure: raw.stop_failure,
+        keys,
+        links,
+        groups,
+        log: raw.log,
+        realtime: raw.realtime,
+    })
+}
+
+fn check_nodes(raw: &Raw, report: &mut Report) {
+    let count = raw.nodes.len();
+    let at = raw.nodes.last().map_or(raw.whole, |node| node.at);
+    match count {
+        0 => report.error(raw.whole, "no nodes", "name both nodes, as `uname -n` prints them"),
+        1 => report.error(at, "one node is no cluster", "name the other node too"),
+        2 => {}
+        3..=VOTERS_MAX => report.error(
+            at,
+            format!("{count} nodes: the rule assume-dead works with exactly two"),
+            "keep two; more nodes need the rule `majority`, which a later version brings",
+        ),
+        _ => report.error(at, format!("{count} nodes: at most {VOTERS_MAX}"), "remove some"),
+    }
+}
+
+fn check_timing(timing: &RawTiming, report: &mut Report) {
+    let RawTiming { interval, warn, dead, initial_dead, failback_delay } = timing;
+    let show = format_duration;
+    if interval.value < Duration::from_millis(1) || interval.value > Duration::from_secs(3600) {
+        let message = format!("an interval of {} cannot be kept", show(interval.value));
+        report.error(interval.at, message, "from 1ms to 1h; 100ms suits most networks");
+        return;
+    }
+    if dead.value > Duration::from_secs(86_400) {
+        report.error(dead.at, "a node that is silent for a day is dead", "at most 24h");
+    } else if dead.value <= interval.value * 2 {
+        let message = format!(
+            "dead ({}) must be more than two intervals ({})",
+            show(dead.value),
+            show(interval.value)
+        );
+        let cure = format!("dead = {} or more is advised", show(interval.value * 5));
+        report.error(dead.at, message, cure);
+    } else if dead.value < interval.value * 5 {
+        let intervals = dead.value.as_secs_f64() / interval.value.as_secs_f64();
+        let message = format!(
+            "dead ({}) is only {intervals:.1} intervals: {} lost heartbeats in a row end in a \
+             takeover",
+            show(dead.value),
+            (intervals.ceil() as u64).saturating_sub(1)
+        );
+        let cure = format!("{} or more, or a shorter interval", show(interval.value * 5));
+        report.warning(dead.at, message, cure);
+    }
+    if warn.value <= interval.value || warn.value >= dead.value {
+        let message = format!(
+            "warn ({}) must lie between interval ({}) and dead ({})",
+            show(warn.value),
+            show(interval.value),
+            show(dead.value)
+        );
+        report.error(warn.at, message, "half of dead is usual");
+    }
+    if initial_dead.value < dead.value {
+        let message = format!(
+            "initial dead ({}) is shorter than dead ({})",
+            show(initial_dead.value),
+            show(dead.value)
+        );
+        report.error(initial_dead.at, message, "as long as the slower machine needs to start");
+    }
+    if initial_dead.value > Duration::from_secs(86_400)
+        || failback_delay.value > Duration::from_secs(86_400)
+    {
+        let longer =
+            if initial_dead.value > failback_delay.value { initial_dead } else { failback_delay };
+        report.error(longer.at, "longer than a day", "at most 24h");
+    }
+}
+
+fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
+    let media = &raw.links;
+    if media.is_empty() {
+        let cure = match raw.source {
+            Source::Latido(_) => {
+                "add `[[link]]` with `udp = \"broadcast\"` and `interface = \"eth0\"`"
+            }
+            Source::Heartbeat(_) => "add a line such as `bcast eth0` or `serial /dev/ttyS0`",
+        };
+        report.error(raw.whole, "no links: the nodes cannot hear each other", cure);
+    }
+    if let Some(extra) = media.get(LINKS_MAX) {
+        let message = format!("{} links: at most {LINKS_MAX}", media.len());
+        report.error(extra.at, message, "remove some");
+    }
+    for (index, link) in media.iter().enumerate() {
+        if let Some(first) =
+            media[..index].iter().find(|other| same_path(&other.value, &link.value))
+        {
+            let line = report.line(first.at);
+            report.error(link.at, format!("the same link as in line {line}"), "remove one of them");
+        }
+        check_baud(link, raw.timing.interval.value, report);
+    }
+    let paths: Vec<&Path> = media.iter().map(|link| path_of(&link.value)).collect();
+    if let Some(first) = paths.first()
+        && paths.iter().all(|path| path == first)
+    {
+        let message = format!(
+            "a single path: everything goes over {}; when it is cut, both nodes will own every \
+             group",
+            first.display()
+        );
+        let cure = "add a second, different one: a crossover cable or a null-modem cable";
+        report.warning(media[0].at, message, cure);
+    }
+    name_links(media.iter().map(|link| &link.value))
+}
+
+/// What has to be cut to cut the link.
+fn path_of(medium: &Medium) -> &Path {
+    match medium {
+        Medium::Broadcast { interface, .. }
+        | Medium::Multicast { interface, .. }
+        | Medium::Unicast { interface, .. } => Path::new(interface),
+        Medium::Serial { device, .. } => device,
+    }
+}
+
+/// Whether two links would use the same socket or line.
+fn same_path(a: &Medium, b: &Medium) -> bool {
+    match (a, b) {
+        (Medium::Serial { device, .. }, Medium::Serial { device: other, .. }) => device == other,
+        (
+            Medium::Unicast { interface, port, .. },
+            Medium::Unicast { interface: other, port: other_port, .. },
+        ) => interface == other && port == other_port,
+        _ => a == b,
+    }
+}
+
+fn check_baud(link: &Located<Medium>, interval: Duration, report: &mut Report) {
+    let Medium::Serial { device, baud } = &link.value else { return };
+    let every = link.value.every(interval);
+    if every > 1 {
+        let message = format!(
+            "{}: {baud} baud are too slow for a heartbeat every {}: it carries one in {every}",
+            device.display(),
+            format_duration(interval)
+        );
+        report.warning(link.at, message, "a higher speed on both ends, or a longer interval");
+    }
+}
+
+impl Medium {
+    /// Which of the heartbeats a link carries: every one, or every n-th if it is too slow.
+    pub fn every(&self, interval: Duration) -> u8 {
+        let Medium::Serial { baud, .. } = self else { return 1 };
+        let frame_us = SERIAL_FRAME_BYTES * SERIAL_BITS * 1_000_000 / u64::from(*baud).max(1);
+        let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
+        // A fifth of the line's time stays free for frames out of turn.
+        u8::try_from((frame_us * 5 / 4).div_ceil(interval_us).max(1)).unwrap_or(u8::MAX)
+    }
+}
+
+/// Names the links: interface and kind; port and group only where they tell two apart.
+pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) -> Vec<Link> {
+    let short = |medium: &Medium| match medium {
+        Medium::Broadcast { interface, .. } => format!("{interface} broadcast"),
+        Medium::Multicast { interface, .. } => format!("{interface} multicast"),
+        Medium::Unicast { interface, .. } => format!("{interface} unicast"),
+        Medium::Serial { device, .. } => device.display().to_string(),
+    };
+    let long = |medium: &Medium| match medium {
+        Medium::Broadcast { port, .. } | Medium::Unicast { port, .. } => {
+            format!("{} port {port}", short(medium))
+        }
+        Medium::Multicast { port, group, ttl, .. } => {
+            format!("{} {group} port {port} ttl {ttl}", short(medium))
+        }
+        Medium::Serial { .. } => short(medium),
+    };
+    media
+        .clone()
+        .map(|medium| {
+            let alike = media.clone().filter(|other| short(other) == short(medium)).count();
+            let name = if alike > 1 { long(medium) } else { short(medium) };
+            Link { name, medium: medium.clone() }
+        })
+        .collect()
+}
+
+fn check_groups(raw: &Raw, report: &mut Report) {
+    let groups = &raw.groups;
+    // If some could not be read, that has been said.
+    if groups.is_empty() && report.errors() == 0 {
+        report.warning(raw.whole, "no groups: there is nothing to take over", "");
+    }
+    if let Some(extra) = groups.get(GROUPS_MAX) {
+        let message = format!("{} groups: at most {GROUPS_MAX}", groups.len());
+        report.error(extra.name.at, message, "join some: what moves together is one group");
+    }
+    let mut seen: Vec<(&RawResource, usize)> = Vec::new();
+    for (index, group) in groups.iter().enumerate() {
+        let name = &group.name;
+        if let Some(first) = groups[..index].iter().find(|other| other.name.value == name.value) {
+            let line = report.line(first.name.at);
+            let message = format!("group {} is in line {line} already", name.value);
+            report.error(name.at, message, "join the two, or give one another name");
+        }
+        if group.resources.is_empty() {
+            report.error(name.at, format!("group {} has no resources", name.value), "add some");
+        }
+        if group.resources.len() > RESOURCES_MAX {
+            let message = format!("more than {RESOURCES_MAX} resources in a group");
+            report.error(name.at, message, "split the group");
+        }
+        check_preference(group, &raw.nodes, report);
+        for resource in &group.resources {
+            if let Kind::Address(address) = &resource.kind {
+                check_address(address, resource.at, report);
+            }
+            check_unique(resource, index, &seen, groups, report);
+            seen.push((resource, index));
+        }
+        check_order(group, report);
+    }
+}
+
+fn check_preference(group: &RawGroup, nodes: &[Located<String>], report: &mut Report) {
+    let known: Vec<&str> = nodes.iter().map(|node| node.value.as_str()).collect();
+    for (index, node) in group.prefer.iter().enumerate() {
+        if !known.contains(&node.value.as_str()) {
+            let cure = did_you_mean(&node.value, &known, "");
+            let cure = format!("{cure} the nodes are {}", known.join(", "));
+            report.error(node.at, format!("there is no node {}", node.value), cure.trim());
+        }
+        if group.prefer[..index].iter().any(|other| other.value == node.value) {
+            report.error(node.at, format!("{} is there twice", node.value), "name it once");
+        }
+    }
+    if group.prefer.len() == 1 && known.len() > 1 {
+        let message = format!("only {} may own group {}", group.prefer[0].value, group.name.value);
+        report.warning(
+            group.prefer[0].at,
+            message,
+            "name the other node as well, or nobody takes over",
+        );
+    }
+}
+
+fn check_address(address: &Address, at: At, report: &mut Report) {
+    if let Some(why) = unusable(address.address, address.prefix) {
+        let cure = "give the address that clients use, and the prefix length of its network";
+        report.error(at, format!("{} {why}", address.address), cure);
+    }
+    if let Some(label) = &address.label {
+        if label.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+            report.error(at, format!("`{label}` is no label"), "such as `eth0:0`");
+        }
+        if label.len() > INTERFACE_MAX {
+            let message = format!("the label {label} is longer than {INTERFACE_MAX} bytes");
+            report.error(at, message, "shorten what comes after the `:`");
+        }
+        if address.address.is_ipv6() {
+            report.error(at, "an IPv6 address has no label", "remove the label");
+        }
+        if let Some(interface) = &address.interface
+            && label.strip_prefix(interface.as_str()).is_none_or(|rest| !rest.starts_with(':'))
+        {
+            let message = format!("the label {label} does not name the interface {interface}");
+            report.error(at, message, format!("write it as `{interface}:0`"));
+        }
+    }
+    if address.broadcast.is_some_and(|broadcast| !broadcast.is_ipv4() || address.address.is_ipv6())
+    {
+        report.error(at, "only an IPv4 address has a broadcast address", "remove it");
+    }
+}
+
+/// An address in two places is an error, a service in two groups is doubtful.
+fn check_unique(
+    resource: &RawResource,
+    group: usize,
+    seen: &[(&RawResource, usize)],
+    groups: &[RawGroup],
+    report: &mut Report,
+) {
+    let same = |other: &&(&RawResource, usize)| match (&resource.kind, &other.0.kind) {
+        (Kind::Address(a), Kind::Address(b)) => a.address == b.address,
+        (Kind::Service { name: a, .. }, Kind::Service { name: b, .. }) => a == b,
+        (a, b) => a == b,
+    };
+    let Some((first, other)) = seen.iter().find(same) else { return };
+    let line = report.line(first.at);
+    let name = resource_name(&resource.kind);
+    let owner = groups.get(*other).map_or("", |group| &group.name.value);
+    match resource.kind {
+        Kind::Address(_) => {
+            let message = format!("{name} belongs to group {owner} already (line {line})");
+            report.error(resource.at, message, "an address belongs to one group");
+        }
+        Kind::Service { .. } | Kind::Script { .. } if group == *other => {
+            let message = format!("{name} is in this group twice (line {line})");
+            report.error(resource.at, message, "name it once");
+        }
+        Kind::Service { .. } | Kind::Script { .. } => {
+            let message = format!("{name} is in group {owner} too (line {line})");
+            let cure = "where one node owns both groups, stopping one stops it for the other: \
+                        put both addresses in one group";
+            report.warning(resource.at, message, cure);
+        }
+    }
+}
+
+/// Disks come before what uses them.
+fn check_order(group: &RawGroup, report: &mut Report) {
+    const DISKS: [&str; 6] = ["Filesystem", "drbddisk", "drbdupper", "LVM", "Raid1", "ServeRAID"];
+    let mut service: Option<String> = None;
+    for resource in &group.resources {
+        match (&resource.kind, &service) {
+            (Kind::Service { name, .. }, None) => service = Some(name.clone()),
+            (Kind::Script { script, .. }, Some(before))
+                if DISKS
+                    .iter()
+                    .any(|disk| script.file_name().is_some_and(|name| name == *disk)) =>
+            {
+                let disk = script.display();
+                let message =
+                    format!("{before} is started before its disk: {disk} comes later in the line");
+                let cure = format!("if {before} uses the disk, write {disk} before {before}");
+                report.warning(resource.at, message, cure);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn make_group(group: RawGroup, nodes: &[String]) -> Group {
+    let prefer = group
+        .prefer
+        .iter()
+        .filter_map(|node| nodes.iter().position(|known| *known == node.value))
+        .collect();
+    let resources = group
+        .resources
+        .into_iter()
+        .map(|resource| {
+            let default = default_timeout(&resource.kind);
+            Resource {
+                name: resource_name(&resource.kind),
+                kind: resource.kind,
+                start_timeout: resource.start_timeout.unwrap_or(default),
+                stop_timeout: resource.stop_timeout.unwrap_or(default),
+            }
+        })
+        .collect();
+    Group { name: group.name.value, prefer, failback: group.failback, resources }
+}
+
+/// How long a start or stop may take unless something else is written.
+pub(super) fn default_timeout(kind: &Kind) -> Duration {
+    match kind {
+        Kind::Address(_) => ADDRESS_TIMEOUT,
+        Kind::Service { .. } | Kind::Script { .. } => SERVICE_TIMEOUT,
+    }
+}
+
+/// How people call a resource.
+pub(super) fn resource_name(kind: &Kind) -> String {
+    match kind {
+        Kind::Address(Address { address, prefix, .. }) => format_prefixed(*address, *prefix),
+        Kind::Service { name, .. } => name.clone(),
+        Kind::Script { script, args, .. } => {
+            let mut name = script.display().to_string();
+            for arg in args {
+                name.push_str("::");
+                name.push_str(arg);
+            }
+            name
+        }
+    }
+}
+
+/// `192.168.0.20/24`, or without a prefix length if there is none.
+pub(super) fn format_prefixed(address: IpAddr, prefix: Option<u8>) -> String {
+    match prefix {
+        Some(bits) => format!("{address}/{bits}"),
+        None => address.to_string(),
+    }
+}

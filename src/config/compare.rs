@@ -1,0 +1,164 @@
+//! Digests, and what differs between two nodes' configurations.
+//!
+//! Two nodes must agree on what is cluster-wide: nodes, times, rule, groups. Links, devices, paths
+//! and the log are each node's own.
+use super::check::format_prefixed;
+use super::{Address, Config, Failback, Group, Kind, Resource, Rule, StopFailure, format_duration};
+use sha2::{Digest, Sha256};
+
+impl Config {
+    /// Tells this cluster's frames from another's; from the name alone.
+    pub fn cluster_tag(&self) -> u32 {
+        digest(["cluster", &self.cluster].into_iter())
+    }
+
+    /// Of everything cluster-wide. Equal on two nodes whose files are equal.
+    pub fn digest(&self) -> u32 {
+        let facts = self.facts();
+        digest(facts.iter().flat_map(|fact| [fact.what.as_str(), fact.value.as_str()]))
+    }
+
+    /// Of the list of voters.
+    pub fn voters_digest(&self) -> u32 {
+        digest(["voters"].into_iter().chain(self.nodes.iter().map(String::as_str)))
+    }
+
+    /// Everything cluster-wide, in a fixed order.
+    fn facts(&self) -> Vec<Fact> {
+        let timing = &self.timing;
+        let time = |what: &str, span| Fact::new(what, format_duration(span));
+        let mut facts = vec![
+            Fact::new("cluster", self.cluster.clone()),
+            Fact::new("nodes", self.nodes.join(", ")),
+            time("interval (keepalive)", timing.interval),
+            time("warn (warntime)", timing.warn),
+            time("dead (deadtime)", timing.dead),
+            time("initial dead (initdead)", timing.initial_dead),
+            time("failback delay", timing.failback_delay),
+            Fact::new("rule", rule_name(self.rule)),
+            Fact::new("stop failure", stop_failure_name(self.stop_failure)),
+        ];
+        let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
+        facts.push(Fact::new("groups, in this order", names.join(", ")));
+        for group in &self.groups {
+            facts.extend(self.group_facts(group));
+        }
+        facts
+    }
+
+    fn group_facts(&self, group: &Group) -> [Fact; 3] {
+        let nodes: Vec<&str> = group
+            .prefer
+            .iter()
+            .filter_map(|node| self.nodes.get(*node))
+            .map(String::as_str)
+            .collect();
+        let resources: Vec<String> = group.resources.iter().map(describe).collect();
+        let about = |what: &str| format!("{what} of group {}", group.name);
+        [
+            Fact::new(about("preferred nodes"), nodes.join(", then ")),
+            Fact::new(about("failback"), failback_name(group.failback)),
+            Fact::new(about("resources"), resources.join(" → ")),
+        ]
+    }
+}
+
+/// One cluster-wide setting.
+struct Fact {
+    what: String,
+    value: String,
+}
+
+impl Fact {
+    fn new(what: impl Into<String>, value: impl Into<String>) -> Self {
+        Fact { what: what.into(), value: value.into() }
+    }
+}
+
+/// The first 32 bits of SHA-256 over the parts, each preceded by its length.
+fn digest<'a>(parts: impl Iterator<Item = &'a str>) -> u32 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let sum = hash.finalize();
+    u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]])
+}
+
+/// How a rule is written.
+pub(crate) fn rule_name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::AssumeDead => "assume-dead",
+    }
+}
+
+/// How it is written.
+pub(crate) fn stop_failure_name(stop_failure: StopFailure) -> &'static str {
+    match stop_failure {
+        StopFailure::Release => "release",
+        StopFailure::Block => "block",
+    }
+}
+
+/// How it is written.
+pub(crate) fn failback_name(failback: Failback) -> &'static str {
+    match failback {
+        Failback::Auto => "auto",
+        Failback::Manual => "manual",
+    }
+}
+
+/// A resource in words; directories of scripts are left out, they are each node's own.
+pub(crate) fn describe(resource: &Resource) -> String {
+    let mut text = match &resource.kind {
+        Kind::Address(address) => describe_address(address),
+        Kind::Service { name, .. } => format!("service {name}"),
+        Kind::Script { .. } => format!("script {}", resource.name),
+    };
+    let default = super::check::default_timeout(&resource.kind);
+    if resource.start_timeout != default {
+        text.push_str(&format!(" (start within {})", format_duration(resource.start_timeout)));
+    }
+    if resource.stop_timeout != default {
+        text.push_str(&format!(" (stop within {})", format_duration(resource.stop_timeout)));
+    }
+    text
+}
+
+fn describe_address(address: &Address) -> String {
+    let mut text = format_prefixed(address.address, address.prefix);
+    match (&address.label, &address.interface) {
+        (Some(label), _) => text.push_str(&format!(" on {label}")),
+        (None, Some(interface)) => text.push_str(&format!(" on {interface}")),
+        (None, None) => {}
+    }
+    if let Some(broadcast) = address.broadcast {
+        text.push_str(&format!(" broadcast {broadcast}"));
+    }
+    text
+}
+
+/// What two nodes' configurations disagree on, one line each; empty if they can work together.
+pub fn differences(a: &Config, b: &Config) -> Vec<String> {
+    let (here, there) = (a.source.path().display(), b.source.path().display());
+    let (ours, theirs) = (a.facts(), b.facts());
+    let mut lines = Vec::new();
+    for fact in &ours {
+        // A group that only one has shows in the list of groups.
+        let other = theirs.iter().find(|other| other.what == fact.what);
+        if let Some(other) = other.filter(|other| other.value != fact.value) {
+            let (what, value, other) = (&fact.what, &fact.value, &other.value);
+            lines.push(format!("{what}: `{value}` in {here}, but `{other}` in {there}"));
+        }
+    }
+    for (one, two) in [(a, b), (b, a)] {
+        let accepted =
+            two.keys.keys.iter().any(|key| one.keys.keys.contains(key) && key.0 == one.keys.active);
+        if !accepted {
+            let (one, two) = (one.source.path().display(), two.source.path().display());
+            lines.push(format!("keys: {two} does not accept the key that {one} sends with"));
+        }
+    }
+    lines
+}

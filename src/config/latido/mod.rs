@@ -1,0 +1,221 @@
+//! `latido.toml` → `Raw`. Every key is known or an error.
+mod group;
+mod link;
+mod table;
+
+use super::diagnostic::{At, Located, Report};
+use super::raw::{Raw, RawTiming};
+use super::suggest::did_you_mean;
+use super::values;
+use super::{Keys, Log, Source, StopFailure, files, keys};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use table::{TOP, Table, keys_of};
+use toml::de::{DeTable, DeValue};
+
+/// Longest cluster name, in bytes; long enough for the one made of eight node names.
+const CLUSTER_MAX: usize = 640;
+
+/// Reads `latido.toml`; `None` if nothing could be made of it, which is then reported.
+pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
+    let cure = "write one as docs/configuration.md shows, or name it with --config";
+    let (file, text) = files::text(report, path, cure)?;
+    let (document, faults) = DeTable::parse_recoverable(&text);
+    for fault in &faults {
+        let at = fault.span().map_or(At::file(file), |span| At::span(file, span.start, span.end));
+        report.error(at, format!("this is not TOML: {}", fault.message()), "see https://toml.io");
+    }
+    if !faults.is_empty() {
+        return None;
+    }
+    let document = Table::document(document.get_ref(), file);
+    document.only(&TOP, report);
+    let (cluster, nodes) = read_cluster(&document, report);
+    let stop_failure = read_quorum(&document, report);
+    Some(Raw {
+        source: Source::Latido(path.to_path_buf()),
+        whole: At::file(file),
+        cluster,
+        nodes,
+        timing: read_timing(&document, report),
+        stop_failure,
+        keys: read_keys(&document, path, report),
+        links: link::read(&document, report),
+        groups: group::read(&document, report),
+        log: read_log(&document, report),
+        realtime: read_realtime(&document, report),
+    })
+}
+
+fn read_cluster(document: &Table, report: &mut Report) -> (String, Vec<Located<String>>) {
+    let Some(table) = document.table("cluster", "[cluster]", report) else {
+        if !document.has("cluster") {
+            let cure =
+                "start the file with `[cluster]`, `name = \"…\"` and `nodes = [\"…\", \"…\"]`";
+            report.error(document.at, "[cluster] is missing", cure);
+        }
+        return (String::new(), Vec::new());
+    };
+    table.only(keys_of("[cluster]"), report);
+    if !table.has("name") {
+        report.error(
+            table.at,
+            "the cluster has no name",
+            "add `name = \"…\"`, the same on both nodes",
+        );
+    }
+    let name = table.string("name", report);
+    if let Some(name) = &name
+        && (name.value.is_empty()
+            || name.value.len() > CLUSTER_MAX
+            || name.value.contains(char::is_control))
+    {
+        let message = "this cannot be the name of a cluster";
+        report.error(name.at, message, format!("1 to {CLUSTER_MAX} bytes of printable text"));
+    }
+    let mut nodes: Vec<Located<String>> = Vec::new();
+    for mut node in table.strings("nodes", report).unwrap_or_default() {
+        node.value.make_ascii_lowercase();
+        if let Err(cure) = values::node_name(&node.value) {
+            report.error(node.at, format!("`{}` is no node name", node.value), cure);
+        }
+        if nodes.iter().any(|other| other.value == node.value) {
+            report.error(node.at, format!("node {} is there twice", node.value), "name it once");
+        } else {
+            nodes.push(node);
+        }
+    }
+    (name.map(|name| name.value).unwrap_or_default(), nodes)
+}
+
+fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
+    let table = document.table("timing", "[timing]", report);
+    if let Some(table) = &table {
+        table.only(keys_of("[timing]"), report);
+    }
+    let here = table.map_or(document.at, |table| table.at);
+    let mut get = |key: &'static str, default: Duration| match &table {
+        Some(table) => table.duration(key, report).unwrap_or(Located::new(default, here)),
+        None => Located::new(default, here),
+    };
+    let interval = get("interval", Duration::from_millis(100));
+    let dead = get("dead", interval.value * 10);
+    RawTiming {
+        warn: get("warn", dead.value / 2),
+        initial_dead: get("initial_dead", dead.value.max(Duration::from_secs(30))),
+        failback_delay: get("failback_delay", Duration::from_secs(5)),
+        interval,
+        dead,
+    }
+}
+
+fn read_quorum(document: &Table, report: &mut Report) -> StopFailure {
+    let Some(table) = document.table("quorum", "[quorum]", report) else {
+        if !document.has("quorum") {
+            let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer counts as dead, \
+                        so with every path cut both nodes will own every group";
+            report.error(document.at, "nothing says who may own a group", cure);
+        }
+        return StopFailure::Release;
+    };
+    table.only(keys_of("[quorum]"), report);
+    const MEANING: &str = "this version has only \"assume-dead\": a silent peer counts as dead, so \
+                           with every path cut both nodes will own every group";
+    match table.string("rule", report) {
+        Some(rule) => match rule.value.as_str() {
+            "assume-dead" => {}
+            "majority" | "fencing" => {
+                let message = format!("the rule \"{}\" is not in this version", rule.value);
+                report.error(rule.at, message, MEANING);
+            }
+            other => {
+                let cure = did_you_mean(other, &["assume-dead", "majority", "fencing"], MEANING);
+                report.error(rule.at, format!("there is no rule \"{other}\""), cure);
+            }
+        },
+        None if !table.has("rule") => report.error(table.at, "`rule` is missing", MEANING),
+        None => {}
+    }
+    match table.string("stop_failure", report) {
+        None => StopFailure::Release,
+        Some(text) => match text.value.as_str() {
+            "release" => StopFailure::Release,
+            "block" => StopFailure::Block,
+            other => {
+                let message = format!("stop_failure cannot be \"{other}\"");
+                let cure = "\"release\" (the other node takes over; the service matters more) or \
+                            \"block\" (nobody takes over until somebody has looked)";
+                report.error(text.at, message, did_you_mean(other, &["release", "block"], cure));
+                StopFailure::Release
+            }
+        },
+    }
+}
+
+fn read_keys(document: &Table, path: &Path, report: &mut Report) -> Option<Keys> {
+    const CURE: &str = "make a key with `latido keygen`, and add `[keys]` with \
+                        `file = \"/etc/latido/keys\"`";
+    let Some(table) = document.table("keys", "[keys]", report) else {
+        if !document.has("keys") {
+            report.error(document.at, "[keys] is missing", CURE);
+        }
+        return None;
+    };
+    table.only(keys_of("[keys]"), report);
+    if table.boolean("authenticated", report) == Some(false) {
+        if table.has("file") {
+            let cure = "remove `authenticated = false` to use the keys, or else `file`";
+            report.error(table.at("file"), "keys that would not be used", cure);
+        }
+        let message =
+            "unauthenticated: anybody who can send to these links can take the cluster over";
+        report.warning(table.at("authenticated"), message, CURE);
+        return Some(keys::unauthenticated());
+    }
+    let Some(file) = table.string("file", report) else {
+        if !table.has("file") {
+            report.error(table.at, "`file` is missing", CURE);
+        }
+        return None;
+    };
+    // A relative path starts at the configuration, wherever the daemon was started.
+    let path = path.parent().unwrap_or(Path::new("")).join(&file.value);
+    keys::read(report, &path)
+}
+
+fn read_log(document: &Table, report: &mut Report) -> Log {
+    let Some(table) = document.table("log", "[log]", report) else { return Log::default() };
+    table.only(keys_of("[log]"), report);
+    let mut file = |key: &'static str| {
+        let path = table.string(key, report)?;
+        if !path.value.starts_with('/') {
+            let message = format!("`{}` is not a full path", path.value);
+            report.error(path.at, message, "start it with `/`");
+        }
+        Some(PathBuf::from(path.value))
+    };
+    let (file, debug_file) = (file("file"), file("debug_file"));
+    let syslog = table.string("syslog", report).map(|name| {
+        if !values::FACILITIES.contains(&name.value.as_str()) {
+            let others = format!("one of {}", values::FACILITIES.join(", "));
+            let cure = did_you_mean(&name.value, &values::FACILITIES, &others);
+            report.error(name.at, format!("there is no syslog facility {}", name.value), cure);
+        }
+        name.value
+    });
+    let debug = table.integer("debug", 0..=255, report).unwrap_or(0);
+    Log { file, debug_file, syslog, debug: u8::try_from(debug).unwrap_or(u8::MAX) }
+}
+
+/// Default 1, the lowest real-time priority: it suffices to come before all ordinary processes.
+fn read_realtime(document: &Table, report: &mut Report) -> Option<u8> {
+    let Some(value) = document.value("realtime") else { return Some(1) };
+    match value.value {
+        DeValue::Boolean(false) => None,
+        DeValue::Boolean(true) => Some(1),
+        DeValue::Integer(_) => {
+            document.integer("realtime", 1..=99, report).and_then(|value| u8::try_from(value).ok())
+        }
+        _ => value.wrong("a priority from 1 to 99, or false", report),
+    }
+}

@@ -1,0 +1,100 @@
+//! Whole Ethernet frames through packet(7).
+//!
+//! A socket of our own instead of smoltcp's: that one panics when the interface goes down, and
+//! leaks into scripts.
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::io;
+
+/// A non-blocking, close-on-exec AF_PACKET socket.
+pub struct Socket {
+    fd: OwnedFd,
+}
+
+/// Where on the Ethernet: `struct sockaddr_ll`.
+struct Place {
+    index: u32,
+    protocol: u16,
+    mac: [u8; 6],
+}
+
+impl Socket {
+    /// A socket that sends on any interface and hears nothing.
+    ///
+    /// # Errors
+    /// `PERM` without CAP_NET_RAW.
+    pub fn sender() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let fd = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, flags, None)?;
+        Ok(Socket { fd })
+    }
+
+    /// A socket that also hears the frames of one EtherType on one interface.
+    ///
+    /// # Errors
+    /// As [`sender`](Self::sender); `NODEV` without the interface, `NETDOWN` if it is off.
+    pub fn receiver(index: u32, ethertype: u16) -> io::Result<Self> {
+        let socket = Self::sender()?;
+        let place = Place { index, protocol: ethertype, mac: [0; 6] };
+        rustix::net::bind(&socket.fd, &place)?;
+        Ok(socket)
+    }
+
+    /// Sends a frame (from its Ethernet header on) on an interface; never waits.
+    ///
+    /// # Errors
+    /// `NETDOWN` if the interface is off, `NXIO` or `NODEV` if it has gone, `WOULDBLOCK` if its
+    /// queue is full, `INVAL` for a frame shorter than its header.
+    pub fn send(&self, index: u32, frame: &[u8]) -> io::Result<()> {
+        let mac = frame.first_chunk::<6>().ok_or(Errno::INVAL)?;
+        let place = Place { index, protocol: 0, mac: *mac };
+        match rustix::net::sendto(&self.fd, frame, SendFlags::empty(), &place)? {
+            sent if sent == frame.len() => Ok(()),
+            _ => Err(Errno::MSGSIZE.into()),
+        }
+    }
+
+    /// The next frame that was heard, cut to the buffer; `None` if there is none now.
+    ///
+    /// # Errors
+    /// `NETDOWN` once after the interface was switched off.
+    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
+            Ok((_, length)) => Ok(buffer.get(..length)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[allow(unsafe_code)]
+// SAFETY: `with_sockaddr` passes a pointer to a whole, initialised `sockaddr_ll` that lives for
+// the call, and its true size.
+unsafe impl SocketAddrArg for Place {
+    // SAFETY: as required of the implementation, see above.
+    unsafe fn with_sockaddr<R>(
+        &self,
+        f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R,
+    ) -> R {
+        let mut address = [0; 8];
+        address[..6].copy_from_slice(&self.mac);
+        let raw = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: self.protocol.to_be(),
+            sll_ifindex: self.index as i32,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: address,
+        };
+        f(std::ptr::from_ref(&raw).cast(), size_of::<libc::sockaddr_ll>() as SocketAddrLen)
+    }
+}

@@ -1,0 +1,101 @@
+//! Tells the neighbours where an address lives now: gratuitous ARP, unsolicited NA.
+use crate::platform::packet;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
+    EthernetRepr, Icmpv6Packet, Icmpv6Repr, IpProtocol, Ipv6Address, Ipv6Packet, Ipv6Repr,
+    NdiscNeighborFlags, NdiscRepr,
+};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// When after the first announcement the next ones follow, in microseconds.
+pub(super) const AGAIN: [u64; 3] = [100_000, 1_000_000, 5_000_000];
+/// All nodes of the link (RFC 4291).
+const ALL_NODES: Ipv6Address = Ipv6Address::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: EthernetAddress = EthernetAddress([0x33, 0x33, 0, 0, 0, 1]);
+const ETHERNET_HEADER: usize = 14;
+const FRAME_MAX: usize = 128;
+
+/// Sends the announcement of an address that lives at `mac` on interface `index`. IPv4: an ARP
+/// request and a reply (RFC 5227; some hosts heed only the one or the other). IPv6: a neighbour
+/// advertisement with the override flag (RFC 4861, 7.2.6).
+///
+/// # Errors
+/// The packet socket's.
+pub(super) fn send(
+    socket: &packet::Socket,
+    index: u32,
+    mac: [u8; 6],
+    address: IpAddr,
+) -> io::Result<()> {
+    let mac = EthernetAddress(mac);
+    let mut buffer = [0; FRAME_MAX];
+    match address {
+        IpAddr::V4(v4) => {
+            for operation in [ArpOperation::Request, ArpOperation::Reply] {
+                socket.send(index, arp(&mut buffer, operation, mac, v4))?;
+            }
+            Ok(())
+        }
+        IpAddr::V6(v6) => socket.send(index, advertisement(&mut buffer, mac, v6)),
+    }
+}
+
+fn arp(
+    buffer: &mut [u8; FRAME_MAX],
+    operation: ArpOperation,
+    mac: EthernetAddress,
+    address: Ipv4Addr,
+) -> &[u8] {
+    let target = match operation {
+        ArpOperation::Reply => EthernetAddress::BROADCAST,
+        _ => EthernetAddress([0; 6]),
+    };
+    let repr = ArpRepr::EthernetIpv4 {
+        operation,
+        source_hardware_addr: mac,
+        source_protocol_addr: address,
+        target_hardware_addr: target,
+        target_protocol_addr: address,
+    };
+    let length = ETHERNET_HEADER + repr.buffer_len();
+    let mut frame = EthernetFrame::new_unchecked(&mut buffer[..length]);
+    let ethernet = EthernetRepr {
+        src_addr: mac,
+        dst_addr: EthernetAddress::BROADCAST,
+        ethertype: EthernetProtocol::Arp,
+    };
+    ethernet.emit(&mut frame);
+    repr.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
+    &buffer[..length]
+}
+
+fn advertisement(buffer: &mut [u8; FRAME_MAX], mac: EthernetAddress, address: Ipv6Addr) -> &[u8] {
+    let icmp = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
+        flags: NdiscNeighborFlags::OVERRIDE,
+        target_addr: address,
+        lladdr: Some(mac.into()),
+    });
+    let ip = Ipv6Repr {
+        src_addr: address,
+        dst_addr: ALL_NODES,
+        next_header: IpProtocol::Icmpv6,
+        payload_len: icmp.buffer_len(),
+        hop_limit: 255,
+    };
+    let length = ETHERNET_HEADER + ip.buffer_len() + icmp.buffer_len();
+    let mut frame = EthernetFrame::new_unchecked(&mut buffer[..length]);
+    let ethernet =
+        EthernetRepr { src_addr: mac, dst_addr: ALL_NODES_MAC, ethertype: EthernetProtocol::Ipv6 };
+    ethernet.emit(&mut frame);
+    let mut packet = Ipv6Packet::new_unchecked(frame.payload_mut());
+    ip.emit(&mut packet);
+    icmp.emit(
+        &ip.src_addr,
+        &ip.dst_addr,
+        &mut Icmpv6Packet::new_unchecked(packet.payload_mut()),
+        &ChecksumCapabilities::default(),
+    );
+    &buffer[..length]
+}

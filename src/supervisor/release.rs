@@ -1,0 +1,131 @@
+//! Removing the groups' addresses when nobody is left to look after them.
+use super::Hands;
+use crate::config::{Config, Kind};
+use crate::platform::netlink::Socket;
+use crate::runtime::{NotedAddress, noted_addresses};
+use crate::tell::{Level, stderr};
+use std::path::{Path, PathBuf};
+
+/// The supervisor's hands on a real machine.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Where the engine has noted the addresses.
+    pub runtime_dir: PathBuf,
+}
+
+impl Hands for Release {
+    fn release(&mut self) -> Result<Vec<String>, String> {
+        release_noted(&self.runtime_dir)
+    }
+
+    fn say(&mut self, level: Level, text: &str) {
+        stderr(level, text);
+    }
+}
+
+/// Removes the addresses that the last engine on this runtime directory has noted; returns those
+/// that were there. Unlike the configuration the notes are what that engine really used.
+///
+/// # Errors
+/// The kernel refuses; the other addresses are removed all the same.
+pub fn release_noted(runtime_dir: &Path) -> Result<Vec<String>, String> {
+    remove(&noted_addresses(runtime_dir))
+}
+
+/// Removes the addresses of all groups of a configuration; returns those that were there.
+///
+/// # Errors
+/// The kernel refuses; the other addresses are removed all the same.
+pub fn release_addresses(config: &Config) -> Result<Vec<String>, String> {
+    remove(&addresses(config))
+}
+
+/// The addresses of all groups, for [`note_addresses`](crate::runtime::RuntimeDir::note_addresses).
+pub fn addresses(config: &Config) -> Vec<NotedAddress> {
+    let resources = config.groups.iter().flat_map(|group| &group.resources);
+    resources
+        .filter_map(|resource| match &resource.kind {
+            Kind::Address(address) => Some(NotedAddress {
+                address: address.address,
+                interface: address.interface.clone(),
+            }),
+            Kind::Service { .. } | Kind::Script { .. } => None,
+        })
+        .collect()
+}
+
+fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut socket = Socket::open().map_err(|error| error.to_string())?;
+    let links = socket.links().map_err(|error| error.to_string())?;
+    let present = socket.addresses().map_err(|error| error.to_string())?;
+    let (mut removed, mut trouble) = (Vec::new(), Vec::new());
+    for address in present {
+        let link = links.iter().find(|link| link.index == address.index);
+        let name = link.map_or("?", |link| link.name.as_str());
+        let ours = wanted.iter().any(|noted| {
+            noted.address == address.address
+                && noted.interface.as_deref().is_none_or(|wanted| wanted == name)
+        });
+        if !ours {
+            continue;
+        }
+        match socket.delete_address(&address) {
+            Ok(true) => removed.push(format!("{} ({name})", address.address)),
+            Ok(false) => {}
+            Err(error) => trouble.push(error.to_string()),
+        }
+    }
+    if trouble.is_empty() { Ok(removed) } else { Err(trouble.join("; ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::namespace::new_network;
+    use crate::platform::netlink::{Address, LinkKind};
+    use crate::runtime::RuntimeDir;
+
+    #[test]
+    fn noted_addresses_go_and_others_stay() {
+        let dir = std::env::temp_dir().join(format!("latido-release-{}", std::process::id()));
+        let runtime = RuntimeDir::open(&dir).expect("directory");
+        let noted = |address: &str, interface: Option<&str>| NotedAddress {
+            address: address.parse().expect("address"),
+            interface: interface.map(str::to_owned),
+        };
+        let notes = [
+            noted("192.0.2.20", Some("lato0")),
+            noted("192.0.2.21", Some("elsewhere")),
+            noted("2001:db8::20", None),
+        ];
+        runtime.note_addresses(&notes).expect("notes");
+        let done = std::thread::spawn({
+            let dir = dir.clone();
+            move || {
+                new_network().expect("needs CAP_SYS_ADMIN");
+                let mut socket = Socket::open().expect("netlink");
+                let index = socket.add_link("lato0", LinkKind::Bridge).expect("link");
+                for text in ["192.0.2.1", "192.0.2.20", "192.0.2.21", "2001:db8::20"] {
+                    let address = text.parse().expect("address");
+                    socket.add_address(&Address::new(index, address, 24)).expect("add");
+                }
+                let removed = release_noted(&dir).expect("released");
+                let left: Vec<String> = socket
+                    .addresses()
+                    .expect("list")
+                    .iter()
+                    .filter(|left| left.index == index)
+                    .map(|left| left.address.to_string())
+                    .collect();
+                (removed, left)
+            }
+        });
+        let (removed, left) = done.join().expect("namespace");
+        assert_eq!(removed, ["192.0.2.20 (lato0)", "2001:db8::20 (lato0)"]);
+        assert_eq!(left, ["192.0.2.1", "192.0.2.21"]);
+        std::fs::remove_dir_all(&dir).expect("remove");
+    }
+}

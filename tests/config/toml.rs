@@ -1,0 +1,238 @@
+//! `latido.toml`, value by value.
+use super::*;
+
+/// TOML with one thing replaced.
+fn changed(from: &str, to: &str) -> Loaded {
+    assert!(TOML.contains(from), "{from}");
+    Dir::toml(&TOML.replacen(from, to, 1)).1
+}
+
+fn line_of(text: &str) -> usize {
+    TOML.lines().position(|line| line.contains(text)).unwrap() + 1
+}
+
+#[test]
+fn the_documented_one() {
+    let (_dir, loaded) = Dir::toml(TOML);
+    let config = good(&loaded);
+    assert_eq!(said(&loaded), "");
+    assert_eq!(config.cluster, "ftp");
+    assert_eq!(config.nodes, ["debian", "pi"], "sorted");
+    assert_eq!(config.timing.failback_delay, Duration::from_secs(5));
+    assert_eq!(config.groups[0].prefer, [1, 0]);
+    let timeouts = config.groups[0].resources.iter().map(|one| one.start_timeout.as_secs());
+    assert_eq!(timeouts.collect::<Vec<_>>(), [5, 60]);
+    assert!(config.keys.authenticated);
+    assert_eq!(config.keys.keys[0].1[..4], [0x01, 0x23, 0x45, 0x67]);
+}
+
+#[test]
+fn wrong_values_are_named_with_the_cure() {
+    for (from, to, message, cure) in [
+        (
+            "interval     = \"100ms\"",
+            "intervall = \"100ms\"",
+            "[timing] has no key `intervall`",
+            "`interval`",
+        ),
+        ("warn         =", "baud =", "[timing] has no key `baud`", "belongs in [[link]]"),
+        ("baud = 115200", "realtime = 5", "[[link]] has no key `realtime`", "top of the file"),
+        ("dead         = \"1s\"", "dead = 1", "`dead = 1` is not a time", "\"1s\" or \"1ms\""),
+        ("dead         = \"1s\"", "dead = true", "`dead` is true or false", "time"),
+        (
+            "\"assume-dead\"",
+            "\"majority\"",
+            "the rule \"majority\" is not in this version",
+            "every path cut",
+        ),
+        (
+            "\"assume-dead\"",
+            "\"fencing\"",
+            "the rule \"fencing\" is not in this version",
+            "every path cut",
+        ),
+        ("\"assume-dead\"", "\"asume-dead\"", "there is no rule", "did you mean `assume-dead`?"),
+        ("udp = \"broadcast\"", "udp = \"brodcast\"", "no udp link of kind", "`broadcast`"),
+        ("udp = \"broadcast\"", "udp = \"multicast\"", "needs its `group`", "239."),
+        ("udp = \"broadcast\"", "udp = \"unicast\"", "needs its peers", "peers"),
+        ("udp = \"broadcast\"", "ethernet = \"eth0\"", "raw Ethernet links are not", "broadcast"),
+        ("udp = \"broadcast\"", "port = 694", "this link has no kind", "serial"),
+        (
+            "interface = \"eth0\"\n",
+            "interface = \"eth0\"\nport = 99999\n",
+            "`port = 99999` is out of range",
+            "65535",
+        ),
+        (
+            "interface = \"eth0\"\n",
+            "interface = \"eth0\"\nbaud = 9600\n",
+            "`baud` means nothing for a udp",
+            "remove",
+        ),
+        ("interface = \"eth0\"\n\n", "\n", "this link names no interface", "eth0"),
+        ("serial = \"/dev/ttyUSB0\"", "serial = \"ttyUSB0\"", "not a full path", "/dev/"),
+        (
+            "\"pi\", \"debian\"]\nfail",
+            "\"pi\", \"debain\"]\nfail",
+            "there is no node debain",
+            "`debian`",
+        ),
+        ("\"pi\", \"debian\"]\nfail", "\"pi\", \"pi\"]\nfail", "pi is there twice", "once"),
+        ("failback = \"auto\"", "failback = \"on\"", "failback cannot be \"on\"", "manual"),
+        ("192.168.0.20/24", "192.168.0.20/33", "has no prefix length", "1 to 32"),
+        ("192.168.0.20/24", "192.168.0.256/24", "is no address", "192.168.0.20/24"),
+        ("{ service = \"vsftpd\" }", "{ sevice = \"vsftpd\" }", "has no key `sevice`", "`service`"),
+        (
+            "{ service = \"vsftpd\" }",
+            "{ script = \"vsftpd\" }",
+            "is not a full path",
+            "script_dirs",
+        ),
+        (
+            "{ service = \"vsftpd\" }",
+            "{ service = \"a\", args = [\"b\"] }",
+            "`args` means nothing",
+            "remove",
+        ),
+        (
+            "{ service = \"vsftpd\" }",
+            "{ service = \"a\", start_timeout = \"0s\" }",
+            "cannot be kept",
+            "1ms",
+        ),
+        (
+            "{ service = \"vsftpd\" }",
+            "{ service = \"a\", script = \"/b\" }",
+            "service and script at once",
+            "each",
+        ),
+        ("nodes = [\"pi\", \"debian\"]", "nodes = [\"pi\", 3]", "`nodes` is a number", "texts"),
+        ("file = \"keys\"", "file = \"key\"", "there is no such file", "keygen"),
+        ("[keys]\nfile = \"keys\"", "", "[keys] is missing", "keygen"),
+        ("[quorum]\nrule = \"assume-dead\"", "", "nothing says who may own", "assume-dead"),
+        ("[[group]]", "[group]", "`group` is a table", "[[group]]"),
+    ] {
+        let loaded = changed(from, to);
+        let found = find(&loaded, message);
+        assert_eq!(found.severity, Severity::Error, "{to}");
+        assert!(found.cure.contains(cure), "wanted `{cure}`:\n{}", said(&loaded));
+        assert!(loaded.config.is_none(), "{to}");
+    }
+}
+
+#[test]
+fn places() {
+    let loaded = changed("dead         = \"1s\"", "dead         = \"1x\"");
+    let found = find(&loaded, "is not a time");
+    assert_eq!((found.line, found.column, found.length), (line_of("dead "), 16, 4));
+    assert_eq!(found.source, "dead         = \"1x\"");
+}
+
+#[test]
+fn everything_is_said_at_once() {
+    let text = TOML
+        .replace("interval  ", "intervall ")
+        .replace("assume-dead", "majority")
+        .replace("115200", "\"fast\"")
+        .replace("auto", "always");
+    let (_dir, loaded) = Dir::toml(&text);
+    let lines: Vec<usize> = errors(&loaded).iter().map(|one| one.line).collect();
+    let expected = ["interval ", "rule = ", "baud = ", "failback = "].map(line_of);
+    assert_eq!(lines, expected, "{}", said(&loaded));
+}
+
+#[test]
+fn syntax_errors_have_a_place() {
+    let loaded = changed("name  = \"ftp\"", "name  = ftp");
+    let found = errors(&loaded)[0];
+    assert!(found.message.starts_with("this is not TOML"), "{found:?}");
+    assert_eq!(found.line, 2);
+}
+
+#[test]
+fn relations() {
+    for (from, to, message) in [
+        ("dead         = \"1s\"", "dead = \"200ms\"", "more than two intervals"),
+        ("\"300ms\"", "\"100ms\"", "must lie between interval (100ms) and dead (1s)"),
+        ("\"30s\"", "\"500ms\"", "initial dead (500ms) is shorter than dead (1s)"),
+        ("\"pi\", \"debian\"]\n\n", "\"pi\"]\n\n", "one node is no cluster"),
+        ("\"debian\"]\n\n", "\"debian\", \"c\"]\n\n", "exactly two"),
+    ] {
+        let loaded = changed(from, to);
+        assert!(loaded.config.is_none(), "{to}");
+        find(&loaded, message);
+    }
+    let loaded = changed("dead         = \"1s\"", "dead = \"400ms\"");
+    assert_eq!(find(&loaded, "only 4.0 intervals: 3 lost heartbeats").severity, Severity::Warning);
+    good(&loaded);
+}
+
+#[test]
+fn a_single_path_is_a_warning() {
+    let loaded = changed("[[link]]\nserial = \"/dev/ttyUSB0\"\nbaud = 115200\n", "");
+    good(&loaded);
+    assert_eq!(find(&loaded, "a single path: everything goes over eth0").line, line_of("[[link]]"));
+}
+
+#[test]
+fn choices() {
+    let loaded = changed("[quorum]", "[quorum]\nstop_failure = \"block\"");
+    assert_eq!(good(&loaded).stop_failure, StopFailure::Block);
+    let loaded = Dir::toml(&format!("realtime = false\n{TOML}")).1;
+    assert_eq!(good(&loaded).realtime, None);
+    let loaded = Dir::toml(&format!("realtime = 50\n{TOML}")).1;
+    assert_eq!(good(&loaded).realtime, Some(50));
+    let loaded = changed("file = \"keys\"", "authenticated = false");
+    assert!(!good(&loaded).keys.authenticated);
+    find(&loaded, "unauthenticated");
+    let loaded = changed("prefer = [\"pi\", \"debian\"]\n", "");
+    assert_eq!(good(&loaded).groups[0].prefer, [1, 0], "the order of the nodes");
+    let log = "[log]\nfile = \"/var/log/latido\"\nsyslog = \"localo\"\n";
+    let loaded = Dir::toml(&format!("{TOML}{log}")).1;
+    assert!(find(&loaded, "no syslog facility localo").cure.contains("`local0`"));
+}
+
+#[test]
+fn key_files_are_private() {
+    let (dir, loaded) = Dir::toml(TOML);
+    good(&loaded);
+    for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(dir.0.join("keys"), fs::Permissions::from_mode(mode)).unwrap();
+        let loaded = load(&Source::Latido(dir.0.join("latido.toml")));
+        only_error(&loaded, 0, "others than its owner may read or change it", "chmod 600");
+    }
+}
+
+#[test]
+fn digests_see_what_is_cluster_wide() {
+    let (_dir, loaded) = Dir::toml(TOML);
+    let config = good(&loaded);
+    for (from, to, same) in [
+        ("\"eth0\"\n\n", "\"eth7\"\n\n", true),
+        ("/dev/ttyUSB0", "/dev/ttyS0", true),
+        ("\"300ms\"", "\"400ms\"", false),
+        ("vsftpd", "proftpd", false),
+        ("192.168.0.20/24", "192.168.0.20/25", false),
+        ("\"auto\"", "\"manual\"", false),
+        ("[\"pi\", \"debian\"]\nfail", "[\"debian\", \"pi\"]\nfail", false),
+    ] {
+        let loaded = changed(from, to);
+        let other = good(&loaded);
+        assert_eq!(config.digest() == other.digest(), same, "{to}");
+        assert_eq!(differences(config, other).is_empty(), same, "{to}");
+        assert_eq!(config.voters_digest(), other.voters_digest(), "{to}");
+    }
+    let loaded = changed("name  = \"ftp\"", "name  = \"www\"");
+    assert_ne!(config.cluster_tag(), good(&loaded).cluster_tag());
+}
+
+#[test]
+fn the_example_in_the_documentation_is_good() {
+    let text = include_str!("../../docs/configuration.md");
+    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let example = example.unwrap().replace("/etc/latido/keys", "keys");
+    let (_dir, documented) = Dir::toml(&example);
+    assert_eq!(said(&documented), "");
+    let (_other, tested) = Dir::toml(TOML);
+    assert_eq!(good(&documented).digest(), good(&tested).digest());
+}
