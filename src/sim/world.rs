@@ -46,6 +46,9 @@ enum Happening {
     Fault(Fault),
 }
 
+/// A frame as it was sent.
+pub type Sent = (usize, u64, Rc<[u8]>);
+
 /// A simulated cluster.
 pub struct World {
     /// What it is made of.
@@ -61,7 +64,7 @@ pub struct World {
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Frames as they were sent: sender, true time, bytes; kept if wanted.
-    pub capture: Option<Vec<(usize, u64, Rc<[u8]>)>>,
+    pub capture: Option<Vec<Sent>>,
     pub(super) machines: Vec<Machine>,
     pub(super) random: Random,
     pub(super) trace: Trace,
@@ -370,7 +373,10 @@ impl World {
         match work {
             Work::Probe => {}
             Work::Start => {
-                service.runs = Runs::Some;
+                // What runs is not started again: its keeper takes it over as it is.
+                if service.runs == Runs::Nothing {
+                    service.runs = Runs::Some;
+                }
                 service.stuck = false;
                 service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
