@@ -412,6 +412,12 @@ impl Cluster {
 
     fn tell_node(&mut self, node: NodeId, told: NodeState, state: NodeState, silence: Duration) {
         let was_alive = matches!(told, NodeState::Alive | NodeState::Late);
+        if told == NodeState::Dead && state != NodeState::Left {
+            // It may have owned our groups until now, and have misled whoever asked for them.
+            for group in self.config.group_ids() {
+                self.groups[group.index()].announce |= self.groups[group.index()].is_up();
+            }
+        }
         let event = match state {
             NodeState::Alive if was_alive => return,
             NodeState::Alive => Event::NodeAlive(node),

@@ -63,17 +63,17 @@ impl Cluster {
         if !self.keeps(id) {
             return self.stop(id, StopReason::LeaseOver);
         }
-        if let Some((rival, term)) = self.rival(id) {
+        if let Some((rival, term, stops)) = self.rival(id) {
             let ours = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
             let met = self.groups[id.index()].rival.replace(rival) != Some(rival);
             if met {
                 self.events.push(Event::Rival(id, rival, ours.max(term)));
             }
-            if term > ours {
+            if term > ours && !stops {
                 return self.stop(id, StopReason::Rival(rival));
             }
             self.groups[id.index()].announce |= met;
-        } else if !self.rival_lingers(id) && self.groups[id.index()].rival.take().is_some() {
+        } else if self.groups[id.index()].rival.take().is_some() {
             // The rival has let go: whoever it misled must learn the way back.
             self.groups[id.index()].announce = true;
         }
@@ -86,28 +86,21 @@ impl Cluster {
         }
     }
 
-    /// Another node that is there and runs the group too: only where no majority rules.
-    fn rival(&self, id: GroupId) -> Option<(NodeId, Term)> {
+    /// Another node that is there and has not stopped the group: only where no majority rules. The
+    /// last says that it is about to: it may have heard of us first.
+    fn rival(&self, id: GroupId) -> Option<(NodeId, Term, bool)> {
         match self.config.rule {
             Rule::AssumeDead => {}
         }
         let runs = |node: NodeId| {
             let peer = &self.peers[node.index()];
             let part = part(&peer.body, id);
-            let up = matches!(part.phase, Phase::Starting | Phase::Running);
+            let stops = matches!(part.phase, Phase::Stopping | Phase::Blocked);
+            let up = matches!(part.phase, Phase::Starting | Phase::Running) || stops;
             let there = peer.speaks(self.now, self.config.dead);
-            (there && up && part.claim.is_some()).then_some((node, part.term))
+            (there && up && part.claim.is_some()).then_some((node, part.term, stops))
         };
-        self.config.others().filter_map(runs).max_by_key(|(_, term)| *term)
-    }
-
-    /// Whether the rival met has not stopped yet: what it misleads until then is announced after.
-    fn rival_lingers(&self, id: GroupId) -> bool {
-        self.groups[id.index()].rival.is_some_and(|node| {
-            let peer = &self.peers[node.index()];
-            let stops = matches!(part(&peer.body, id).phase, Phase::Stopping | Phase::Blocked);
-            stops && peer.speaks(self.now, self.config.dead)
-        })
+        self.config.others().filter_map(runs).max_by_key(|(_, term, _)| *term)
     }
 
     fn should_claim(&self, id: GroupId) -> bool {

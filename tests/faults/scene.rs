@@ -191,6 +191,14 @@ impl Pair {
         text
     }
 
+    /// Starts the service on a node whose daemon was not started by [`Scene::start`].
+    pub(crate) fn serve_on(&self, node: &str) {
+        let address = VIRTUAL.to_string();
+        let port = crate::world::PORT.to_string();
+        let command = [PROGRAM, "lab-serve", node, &port, &address];
+        self.node(node).spawn("service", command).unwrap();
+    }
+
     /// Makes the recording script of a node fail or hang (`fail-start`, `hang-stop` …), or not.
     pub(crate) fn trouble(&self, node: &str, what: &str, on: bool) {
         let path = self.node(node).runtime_dir().join(what);
