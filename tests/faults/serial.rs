@@ -72,6 +72,21 @@ fn a_line_that_nobody_reads_fills_up_and_holds_up_nothing() {
 }
 
 #[test]
+fn a_line_too_slow_for_every_heartbeat_carries_some_of_them() {
+    // A frame takes most of half a second here: at 20 a second only every tenth or so can go.
+    let pair = Pair::running(Setup { baud: 2400, dead: ms(3000), ..Setup::default() });
+    let still = pair.still();
+    let marks = [pair.mark("pi"), pair.mark("laptop")];
+    still.for_as_long_as(ms(6000));
+    for mark in &marks {
+        mark.never("ttyUSB0");
+        mark.never("woke");
+    }
+    serial_is(&pair, "pi", "up");
+    serial_is(&pair, "laptop", "up");
+}
+
+#[test]
 fn a_serial_line_alone_keeps_a_pair_together() {
     let mut setup = Setup { paths: &[Path::Serial], interval: ms(200), ..Setup::default() };
     setup.dead = ms(2000);
