@@ -44,7 +44,7 @@ fn a_cut_serial_cable_is_an_event_and_no_takeover() {
     let cable = pair.lab.cable(0).unwrap();
     cable.set(End::First, false);
     cable.set(End::Second, false);
-    theirs.wait("-serial0 to pi is silent");
+    theirs.wait("ttyUSB0 to pi is silent");
     still.for_as_long_as(pair.setup.dead * 2);
     cable.set(End::First, true);
     cable.set(End::Second, true);
@@ -56,7 +56,8 @@ fn a_cut_serial_cable_is_an_event_and_no_takeover() {
 fn the_owners_lan_cable_pulled_moves_the_group_at_once() {
     // The peer is never dead: the crossover and the serial cable live. So the dead time may be as
     // long as it wants, and nothing of it is waited for.
-    let pair = Pair::running(Setup { dead: ms(30_000), ..Setup::default() });
+    let pair =
+        Pair::running(Setup { dead: ms(30_000), initial_dead: ms(60_000), ..Setup::default() });
     let (ours, theirs) = (pair.mark("pi"), pair.mark("laptop"));
     pair.clear_record();
     let pulled = Instant::now();

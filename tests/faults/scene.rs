@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) block_on_stop_failure: bool,
     pub(crate) start_timeout: Duration,
     pub(crate) stop_timeout: Duration,
+    /// Of the serial cable.
+    pub(crate) baud: u32,
 }
 
 impl Default for Setup {
@@ -54,6 +56,7 @@ impl Default for Setup {
             block_on_stop_failure: false,
             start_timeout: ms(20_000),
             stop_timeout: ms(20_000),
+            baud: 115_200,
         }
     }
 }
@@ -102,6 +105,7 @@ impl Pair {
             interface: "eth0".into(),
             addresses: vec![(IpAddr::from([10, 77, 0, 4]), 24)],
         };
+        scene.cables[0].baud = Some(setup.baud);
         scene.clients.push(plan::Machine { name: STRANGER.into(), ports: vec![port] });
         let pair = Pair { client: None, scene: Scene::new(&scene), setup };
         fs::write(pair.recorder(), RECORDER).unwrap();
@@ -174,7 +178,7 @@ impl Pair {
             let link = match path {
                 Lan => "udp = \"broadcast\"\ninterface = \"eth0\"".to_owned(),
                 Crossover => "udp = \"broadcast\"\ninterface = \"eth1\"".to_owned(),
-                Serial => "serial = \"{serial}\"\nbaud = 115200".to_owned(),
+                Serial => format!("serial = \"{{serial}}\"\nbaud = {}", setup.baud),
             };
             write!(text, "[[link]]\n{link}\n\n").unwrap();
         }
@@ -189,6 +193,14 @@ impl Pair {
         )
         .unwrap();
         text
+    }
+
+    /// Starts the service on a node whose daemon was not started by [`Scene::start`].
+    pub(crate) fn serve_on(&self, node: &str) {
+        let address = VIRTUAL.to_string();
+        let port = crate::world::PORT.to_string();
+        let command = [PROGRAM, "lab-serve", node, &port, &address];
+        self.node(node).spawn("service", command).unwrap();
     }
 
     /// Makes the recording script of a node fail or hang (`fail-start`, `hang-stop` …), or not.
