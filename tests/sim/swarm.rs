@@ -1,9 +1,20 @@
 //! Random faults from fresh seeds; every seed that ever failed stays here.
+//!
+//! `LATIDO_SIM_SEED=…` replays one seed, `LATIDO_SIM_SECONDS=…` runs for longer than 30 s.
 use latido::sim::swarm;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seeds that once failed.
-const FAILED_ONCE: &[u64] = &[];
+const FAILED_ONCE: &[u64] = &[
+    // A term reused after an orderly stop whose memory was thrown away.
+    220_042_494_139_638,
+    // A leftover of a failed stop that had been released.
+    220_073_021_817_802,
+    // Adopted by a rival's term.
+    220_105_861_869_281,
+    // Two owners for the length of a hanging stop.
+    220_210_750_531_995,
+];
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
@@ -13,7 +24,7 @@ fn play(seed: u64) -> swarm::Summary {
     match swarm::run(seed) {
         Ok(summary) => summary,
         Err(violation) => panic!(
-            "{violation}\nseed {seed}: {:?}\nreplay: LATIDO_SIM_SEED={seed} cargo test \
+            "{violation}\nseed {seed}: {:?}\nreplay: LATIDO_SIM_SEED={seed} cargo test --profile sim \
              --no-default-features --features _sim --test sim swarm -- --nocapture",
             swarm::setup(seed)
         ),
