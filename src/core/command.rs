@@ -43,14 +43,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether these groups, as far as this node has them, have somewhere to go.
+    /// Whether these groups, as far as this node has them, have somewhere to go: to a node that
+    /// does not stand back itself, since none would take them from us.
     fn hand_over(&self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
             let group = &self.groups[id.index()];
             if group.phase == Phase::Blocked {
                 return Err(Refusal::Blocked(id));
             }
-            if group.claim.is_some() && self.candidates(id).without(self.config.me).is_empty() {
+            let mut others = self.config.others();
+            let taker = others.any(|node| self.rank(id, node).is_some_and(|rank| !rank.0));
+            if group.claim.is_some() && !taker {
                 return Err(Refusal::NobodyToTake(id));
             }
         }
@@ -78,7 +81,8 @@ impl Cluster {
 
     fn fail_back(&mut self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
-            let owned = self.groups[id.index()].claim.is_some();
+            let group = &self.groups[id.index()];
+            let owned = group.claim.is_some() && group.phase != Phase::Blocked;
             let preferred = self.preferred(id);
             if owned && preferred.is_some_and(|node| self.rank(id, node).is_none_or(|rank| rank.0))
             {
@@ -90,7 +94,11 @@ impl Cluster {
         }
         self.standby = false;
         for id in groups.iter() {
-            if self.groups[id.index()].claim.is_some() {
+            if self.groups[id.index()].phase == Phase::Blocked {
+                // Somebody has stopped it by hand, as the message asked: look at once.
+                self.groups[id.index()].retry_at = Some(self.now);
+                self.welcome(id, false);
+            } else if self.groups[id.index()].claim.is_some() {
                 let group = &mut self.groups[id.index()];
                 group.pinned = false;
                 group.declined = false;
