@@ -226,6 +226,12 @@ impl Cluster {
     /// `None`: nothing of it may run here.
     pub fn vouched_until(&self, group: GroupId) -> Option<Instant> {
         let state = &self.groups[group.index()];
+        if let Some((term, held)) = state.adoptable {
+            // A probe may take longer than our predecessor vouched, and the peer waits for its end:
+            // what will be adopted is kept until then.
+            let ours = term >= state.term && self.own_vote_is_free(group);
+            return Some(if ours { self.now + self.config.dead } else { held });
+        }
         let up =
             state.claim.is_some() && (state.is_up() || state.phase == super::io::Phase::Stopping);
         // The node's own vote: `dead` after the last turn of the engine's loop.

@@ -79,7 +79,8 @@ impl Cluster {
 
     fn fail_back(&mut self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
-            let owned = self.groups[id.index()].claim.is_some();
+            let group = &self.groups[id.index()];
+            let owned = group.claim.is_some() && group.phase != Phase::Blocked;
             let preferred = self.preferred(id);
             let sound = |node| self.prompt(node) && self.rank(id, node).is_some_and(|rank| !rank.0);
             if owned && preferred.is_some_and(|node| !sound(node)) {
@@ -91,7 +92,11 @@ impl Cluster {
         }
         self.standby = false;
         for id in groups.iter() {
-            if self.groups[id.index()].claim.is_some() {
+            if self.groups[id.index()].phase == Phase::Blocked {
+                // Somebody has stopped it by hand, as the message asked: look at once.
+                self.groups[id.index()].retry_at = Some(self.now);
+                self.welcome(id, false);
+            } else if self.groups[id.index()].claim.is_some() {
                 let group = &mut self.groups[id.index()];
                 group.pinned = false;
                 group.declined = false;
