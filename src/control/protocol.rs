@@ -66,6 +66,9 @@ pub struct Answer {
     /// What was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// It comes into force with a new engine, which is being started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarts: bool,
 }
 
 impl Answer {
@@ -76,7 +79,7 @@ impl Answer {
 
     /// Not done: why, and what to do about it.
     pub fn no(why: impl Into<String>, cure: impl Into<String>) -> Answer {
-        Answer { ok: false, why: Some(why.into()), cure: Some(cure.into()), note: None }
+        Answer { ok: false, why: Some(why.into()), cure: Some(cure.into()), ..Answer::default() }
     }
 }
 

@@ -123,7 +123,9 @@ impl Cluster {
             Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
             Input::Able { group, able } => {
-                self.groups[group.index()].able = able;
+                // The others count on it: told at once.
+                let before = ::core::mem::replace(&mut self.groups[group.index()].able, able);
+                self.urgent |= before != able;
                 changed = true;
             }
             Input::Report { group, job, outcome } => {
@@ -156,7 +158,9 @@ impl Cluster {
         if let Some(transmit) = self.transmit(frame) {
             return Some(transmit);
         }
-        if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Start) {
+        if let Some((group, job)) =
+            self.unissued(|kind| matches!(kind, JobKind::Start | JobKind::Adopt))
+        {
             return Some(Output::Start { group, job });
         }
         if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Probe) {
@@ -309,6 +313,8 @@ impl Cluster {
             }
             Taken::Deaf => {
                 self.counters.fresh += 1;
+                // After a partition the first frame that passes makes both hear each other.
+                self.answer();
                 self.vote(header);
             }
             Taken::Doubled => self.counters.doubled += 1,
@@ -316,9 +322,8 @@ impl Cluster {
             Taken::Replaced => self.counters.replaced += 1,
             Taken::Unproven => {
                 self.counters.stale += 1;
-                // Answer, so that it can prove itself; but nobody makes us shout.
-                let last = Instant::from_micros(self.sent);
-                self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
+                // So that it can prove itself.
+                self.answer();
             }
             Taken::FromTheFuture => {
                 self.events.push(Event::Clone(header.node));
@@ -326,6 +331,12 @@ impl Cluster {
             }
         }
         !matches!(taken, Taken::Stale | Taken::Replaced)
+    }
+
+    /// Sends a frame out of turn; but nobody makes us shout.
+    fn answer(&mut self) {
+        let last = Instant::from_micros(self.sent);
+        self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
     }
 
     fn link(&mut self, link: LinkId, up: bool) -> bool {
@@ -412,10 +423,10 @@ impl Cluster {
 
     fn tell_node(&mut self, node: NodeId, told: NodeState, state: NodeState, silence: Duration) {
         let was_alive = matches!(told, NodeState::Alive | NodeState::Late);
-        if told == NodeState::Dead && state != NodeState::Left {
-            // It may have owned our groups until now, and have misled whoever asked for them.
-            for group in self.config.group_ids() {
-                self.groups[group.index()].announce |= self.groups[group.index()].is_up();
+        if told == NodeState::Dead {
+            // While we could not hear it, it may have owned what we own, and misled our clients.
+            for group in &mut self.groups {
+                group.announce |= group.phase == super::io::Phase::Running;
             }
         }
         let event = match state {

@@ -43,14 +43,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether these groups, as far as this node has them, have somewhere to go.
+    /// Whether these groups, as far as this node has them, have somewhere to go: to a node that
+    /// does not stand back itself, since none would take them from us.
     fn hand_over(&self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
             let group = &self.groups[id.index()];
             if group.phase == Phase::Blocked {
                 return Err(Refusal::Blocked(id));
             }
-            if group.claim.is_some() && self.candidates(id).without(self.config.me).is_empty() {
+            let mut others = self.config.others();
+            let taker = others.any(|node| self.rank(id, node).is_some_and(|rank| !rank.0));
+            if group.claim.is_some() && !taker {
                 return Err(Refusal::NobodyToTake(id));
             }
         }

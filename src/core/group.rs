@@ -56,6 +56,8 @@ pub(super) struct Job {
 pub(super) enum JobKind {
     Probe,
     Start,
+    /// A start of what runs already.
+    Adopt,
     Stop(StopReason),
 }
 

@@ -8,7 +8,7 @@ use super::group::Grant;
 use super::id::{Incarnation, NodeId, Term};
 use super::io::Phase;
 use super::limits::GROUPS_MAX;
-use super::time::Duration;
+use super::time::{Duration, Instant};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ struct Remembered {
     grant: Option<(NodeId, Incarnation, u64)>,
     term: Term,
     owned: bool,
+    /// Until when an earlier incarnation vouched for it, while we have not looked at it yet.
+    held: Option<Instant>,
     pinned: bool,
     declined: bool,
 }
@@ -54,6 +56,7 @@ impl Cluster {
                     grant: grant.map(|grant| (grant.node, grant.incarnation, grant.lease.micros())),
                     term: own.unwrap_or(group.term),
                     owned: own.is_some() && group.phase != Phase::Stopped,
+                    held: group.adoptable.map(|(_, held)| held),
                     pinned: group.pinned,
                     declined: group.declined,
                 }
@@ -72,7 +75,7 @@ impl Cluster {
     ///
     /// Grants read back run a full lease from now; what was owned may be adopted if its engine
     /// vouched for it until now.
-    pub(super) fn recall(&mut self, bytes: &[u8], held_until: &[super::time::Instant; GROUPS_MAX]) {
+    pub(super) fn recall(&mut self, bytes: &[u8], held_until: &[Instant; GROUPS_MAX]) {
         let Ok(memory) = postcard::from_bytes::<Memory>(bytes) else { return };
         if memory.format != FORMAT || memory.voters != self.config.voters_digest {
             return;
@@ -88,7 +91,7 @@ impl Cluster {
             group.term = old.term;
             group.pinned = old.pinned;
             group.declined = old.declined;
-            let held = held_until.get(place).copied().unwrap_or_default();
+            let held = held_until.get(place).copied().max(old.held).unwrap_or_default();
             group.adoptable = (old.owned && now < held).then_some((old.term, held));
             group.grant = old.grant.map(|(node, granted, lease)| {
                 let lease = Duration::from_micros(lease);

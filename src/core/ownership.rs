@@ -63,13 +63,13 @@ impl Cluster {
         if !self.keeps(id) {
             return self.stop(id, StopReason::LeaseOver);
         }
-        if let Some((rival, term, stops)) = self.rival(id) {
+        if let Some((term, rival, up)) = self.rival(id) {
             let ours = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
             let met = self.groups[id.index()].rival.replace(rival) != Some(rival);
             if met {
                 self.events.push(Event::Rival(id, rival, ours.max(term)));
             }
-            if term > ours && !stops {
+            if up && term > ours {
                 return self.stop(id, StopReason::Rival(rival));
             }
             self.groups[id.index()].announce |= met;
@@ -86,21 +86,24 @@ impl Cluster {
         }
     }
 
-    /// Another node that is there and has not stopped the group: only where no majority rules. The
-    /// last says that it is about to: it may have heard of us first.
-    fn rival(&self, id: GroupId) -> Option<(NodeId, Term, bool)> {
+    /// Another node that is there and owns the group too, only where no majority rules: its term,
+    /// and whether it means to keep it.
+    fn rival(&self, id: GroupId) -> Option<(Term, NodeId, bool)> {
         match self.config.rule {
             Rule::AssumeDead => {}
         }
-        let runs = |node: NodeId| {
+        let owns = |node: NodeId| {
             let peer = &self.peers[node.index()];
             let part = part(&peer.body, id);
-            let stops = matches!(part.phase, Phase::Stopping | Phase::Blocked);
-            let up = matches!(part.phase, Phase::Starting | Phase::Running) || stops;
+            let up = match part.phase {
+                Phase::Starting | Phase::Running => true,
+                Phase::Stopping | Phase::Blocked => false,
+                Phase::Unknown | Phase::Stopped => return None,
+            };
             let there = peer.speaks(self.now, self.config.dead);
-            (there && up && part.claim.is_some()).then_some((node, part.term, stops))
+            (there && part.claim.is_some()).then_some((part.term, node, up))
         };
-        self.config.others().filter_map(runs).max_by_key(|(_, term, _)| *term)
+        self.config.others().filter_map(owns).max()
     }
 
     fn should_claim(&self, id: GroupId) -> bool {
@@ -226,7 +229,8 @@ impl Cluster {
         group.job = None;
         match known.kind {
             JobKind::Probe => self.probed(id, outcome),
-            JobKind::Start => match outcome {
+            JobKind::Start | JobKind::Adopt => match outcome {
+                Outcome::Running if known.kind == JobKind::Adopt => {}
                 Outcome::Running => {
                     group.phase = Phase::Running;
                     let term = group.claim.map_or(Term::default(), |claim| claim.term);
@@ -274,6 +278,8 @@ impl Cluster {
         if let Some(claim) = &mut group.claim {
             claim.term = term;
         }
+        // What runs is not started again, but whoever keeps it alive must know that it is ours.
+        self.order(id, JobKind::Adopt);
         self.events.push(Event::Adopted(id, term));
     }
 

@@ -69,6 +69,13 @@ impl World {
         let since = *self.checker.two_since[group].get_or_insert(now);
         self.checker.longest_two = self.checker.longest_two.max(now - since);
         let Some(good) = self.checker.good_since else { return Ok(()) };
+        // Who has heard each other for a while never begins to own the same.
+        let known = good + 2 * self.setup.dead + 2 * self.setup.interval;
+        if since > known {
+            return Err(self.violation(format!(
+                "g{group} has a second owner, and nobody was silent since {good} µs"
+            )));
+        }
         let seen = now - since.max(good);
         self.checker.longest_two_good = self.checker.longest_two_good.max(seen);
         let stop = self.machines.iter().map(|machine| {

@@ -205,6 +205,13 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
         }
         6 if mix.ability => {
             pair(world, Fault::Able(node, group, false), Fault::Able(node, group, true));
+            // Both at once: when they can again, each believes the other cannot.
+            if random.chance(500_000) {
+                let other = 1 - node;
+                pair(world, Fault::Able(other, group, false), Fault::Able(other, group, true));
+                world.plan(at, Fault::Command(node, Command::Shutdown));
+                world.plan(at + span / 2, Fault::Revive(node));
+            }
         }
         7 if mix.scripts => {
             let fate = if random.chance(500_000) { Fate::Fails } else { Fate::Hangs };

@@ -1,8 +1,8 @@
 //! Configurations that people really wrote, as pairs: copied, their times shortened, their paths
 //! mapped. Interfaces and addresses stay as they are: each laboratory has them to itself.
-use crate::world::{PROGRAM, SOON, Scene, fixture, group_of};
+use crate::world::{PROGRAM, Scene, fixture, node_of, run};
 use latido::lab::client::Probe;
-use latido::lab::{Lab, Plan};
+use latido::lab::{Plan, wait};
 use latido::platform::netlink::Socket;
 use rustix::process::Signal;
 use std::net::IpAddr;
@@ -97,8 +97,9 @@ impl Cast {
         plan
     }
 
-    /// Both nodes on, with the configuration; no daemon yet. `dead` as ha.cf writes it.
-    fn stage(&self, dead: &str) -> Scene {
+    /// Both nodes on, with the configuration (the first's haresources on both, unless each is to
+    /// have its `own`); no daemon yet. `dead` as ha.cf writes it.
+    fn stage(&self, dead: &str, own: bool) -> Scene {
         let scene = Scene::new(&self.plan());
         scene.serve(self.address());
         let haresources = std::fs::read_to_string(fixture(self.folders[0]).join("haresources"));
@@ -106,7 +107,7 @@ impl Cast {
         for (node, folder) in self.nodes.into_iter().zip(self.folders) {
             scene.ha_dir(node, &fixture(folder), |file, text| match file {
                 "ha.cf" => format!("{}{}", shortened(&text, dead), self.added),
-                "haresources" => haresources.clone(),
+                "haresources" if !own => haresources.clone(),
                 _ => text,
             });
         }
@@ -118,7 +119,7 @@ impl Cast {
 
     /// As [`Cast::stage`], with both daemons running and the group at the preferred node.
     fn begin(&self, dead: &str) -> Scene {
-        let scene = self.stage(dead);
+        let scene = self.stage(dead, false);
         scene.start_all();
         scene.met();
         scene.settled(&self.group(), self.nodes[0]);
@@ -199,7 +200,7 @@ fn power_cut_and_return(cast: &Cast, fails_back: bool) {
         assert_eq!(scene.holders(cast.address()), [first]);
     } else {
         // Longer than the delay of a failback, 5 s.
-        latido::lab::wait::never(Duration::from_secs(6), "a failback", || {
+        wait::never(Duration::from_secs(6), "a failback", || {
             std::thread::sleep(Duration::from_millis(10));
             (scene.holders(cast.address()) != [second]).then(|| scene.holders(cast.address()))
         })
@@ -288,4 +289,138 @@ fn web_two_vms_hands_over_when_stopped() {
 #[test]
 fn without_auto_failback_the_group_stays_where_it_is() {
     power_cut_and_return(&Cast { added: "auto_failback off\n", ..PI_AND_LAPTOP }, false);
+}
+
+#[test]
+fn the_serial_cable_of_web_mail_dns_is_a_link_of_its_own() {
+    let scene = WEB_MAIL_DNS.begin("10");
+    let node = scene.lab.node(WEB_MAIL_DNS.nodes[0]);
+    let device = node.serial_device().expect("a cable").display().to_string();
+    scene.wait_status(node.name(), "the cable and the crossover work both ways", |status| {
+        let links = node_of(status, WEB_MAIL_DNS.nodes[1])?["links"].as_array()?;
+        let names: Vec<&str> = links.iter().filter_map(|link| link["name"].as_str()).collect();
+        assert_eq!(names, [device.as_str(), "eth1 broadcast"]);
+        links.iter().all(|link| link["state"] == "up" && link["rtt_us"].is_u64()).then_some(())
+    });
+}
+
+#[test]
+fn the_address_of_web_two_routers_has_its_label() {
+    let scene = WEB_TWO_ROUTERS.begin("10");
+    let address = WEB_TWO_ROUTERS.address();
+    let addresses = scene.lab.node(WEB_TWO_ROUTERS.nodes[0]).inside(|| {
+        Socket::open().and_then(|mut netlink| Ok(netlink.addresses()?)).expect("netlink")
+    });
+    let addresses = addresses.expect("it is on");
+    let found = addresses.iter().find(|one| one.address == address).expect("the address");
+    assert_eq!((found.label.as_deref(), found.prefix), (Some("eth0:0"), 24));
+}
+
+#[test]
+fn without_a_secret_status_and_log_say_unauthenticated() {
+    for (cast, authenticated) in [(&PI_AND_LAPTOP, false), (&WEB_TWO_ROUTERS, true)] {
+        let scene = cast.begin("10");
+        let node = cast.nodes[0];
+        assert_eq!(scene.status(node)["authenticated"], authenticated);
+        let (code, text) = scene.latido(node, &["status"]);
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(text.contains("unauthenticated"), !authenticated, "{text}");
+        assert_eq!(scene.log(node).contains("unauthenticated"), !authenticated);
+    }
+}
+
+#[test]
+fn a_migrated_node_and_one_as_it_was_are_a_pair() {
+    for cast in [&PI_AND_LAPTOP, &WEB_MAIL_DNS, &WEB_TWO_ROUTERS, &WEB_TWO_VMS] {
+        let [first, second] = cast.nodes;
+        let scene = cast.stage("1", false);
+        let dir = scene.lab.node(first).dir();
+        let path = |name: &str| dir.join(name).display().to_string();
+        let (code, toml, errors) =
+            run(&["migrate", "--ha-dir", &path("ha.d"), "--keys", &path("keys")]);
+        assert_eq!(code, 0, "{errors}");
+        std::fs::write(dir.join("latido.toml"), &toml).expect("written");
+        let (code, text, _) = run(&["check", "--config", &path("latido.toml")]);
+        assert_eq!(code, 0, "{text}");
+        // Only its scripts are needed now.
+        std::fs::remove_file(dir.join("ha.d/ha.cf")).expect("it was there");
+        assert_eq!(scene.config_args(first)[0], "--config");
+        scene.start_all();
+        scene.met();
+        scene.settled(&cast.group(), first);
+        cast.started(&scene, first, 0);
+        let calls = scene.calls().len();
+        scene.lab.node(first).power_cut().expect("it was on");
+        scene.settled(&cast.group(), second);
+        cast.started(&scene, second, calls);
+        scene.boot(first);
+        scene.met();
+    }
+}
+
+/// The cured pair of the two virtual machines, as its builder left it.
+#[test]
+fn two_haresources_that_differ_are_noticed_between_the_running_nodes() {
+    let cast = &WEB_TWO_VMS;
+    let [master, slave] = cast.nodes;
+    let scene = cast.stage("5", true);
+    let dir = |node: &str| scene.lab.node(node).dir().join("ha.d").display().to_string();
+    let (code, text, _) = run(&["check", "--ha-dir", &dir(master), "--ha-dir", &dir(slave)]);
+    assert_eq!(code, 1, "{text}");
+    for words in ["the nodes differ in", "preferred nodes", "use the same haresources"] {
+        assert!(text.contains(words), "{words} is missing in {text}");
+    }
+    for node in cast.nodes {
+        // Each for itself is all right.
+        assert_eq!(run(&["check", "--ha-dir", &dir(node)]).0, 0);
+    }
+
+    scene.start_all();
+    for (node, other) in [(master, slave), (slave, master)] {
+        scene.wait_status(node, "the other's configuration differs", |status| {
+            let other = node_of(status, other)?;
+            (other["state"] == "alive" && other["config_differs"] == true).then_some(())
+        });
+        let line = scene.logged(node, 0, &["configuration of node", other, "differs"]);
+        assert!(line.contains("latido reload"), "the cure is named: {line}");
+        for command in ["standby", "takeover", "failback"] {
+            let (code, text) = scene.latido(node, &[command]);
+            assert_eq!(code, 1, "{text}");
+            assert!(text.contains("configurations differ"), "{text}");
+            assert!(text.contains("latido reload"), "the cure is named: {text}");
+        }
+        let (_, text) = scene.latido(node, &["status"]);
+        assert!(text.contains("PROBLEMS") && text.contains("another configuration"), "{text}");
+    }
+    wait::never(Duration::from_millis(1500), "a claim against the living peer", || {
+        let holders = scene.holders(cast.address());
+        (!holders.is_empty()).then_some(holders)
+    })
+    .unwrap();
+    assert_eq!(scene.acted(master, "start", 0), [""; 0]);
+    assert_eq!(scene.acted(slave, "start", 0), [""; 0]);
+
+    // The cure works: the same file on both, read again.
+    let same = std::fs::read_to_string(fixture(cast.folders[0]).join("haresources"));
+    scene.write(slave, "ha.d/haresources", &same.expect("a fixture"));
+    let (code, text) = scene.latido(slave, &["reload"]);
+    assert_eq!(code, 0, "{text}");
+    scene.met();
+    scene.settled(&cast.group(), master);
+    cast.started(&scene, master, 0);
+    scene.logged(master, 0, &["configuration of node", slave, "agrees"]);
+}
+
+#[test]
+fn differing_nodes_still_take_over_from_the_dead() {
+    let cast = &WEB_TWO_VMS;
+    let [master, slave] = cast.nodes;
+    let scene = cast.stage("1", true);
+    scene.start_all();
+    scene.wait_status(slave, "the master's configuration differs", |status| {
+        (node_of(status, master)?["config_differs"] == true).then_some(())
+    });
+    scene.lab.node(master).power_cut().expect("it was on");
+    scene.settled(&cast.group(), slave);
+    cast.started(&scene, slave, 0);
 }

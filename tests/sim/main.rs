@@ -2,6 +2,7 @@
 mod commands;
 mod failures;
 mod partitions;
+mod properties;
 mod scene;
 mod starts;
 mod steady;

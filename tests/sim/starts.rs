@@ -118,3 +118,27 @@ fn failbacks_that_do_not_last_wait_longer() {
     }
     assert_eq!(waits, [1, 2, 4]);
 }
+
+#[test]
+fn rival_claims_of_the_same_moment_have_one_winner() {
+    for seed in 0..40 {
+        let mut world = World::new(Setup { seed, ..Setup::default() });
+        for node in [0, 1] {
+            world.service(node, 0).able = false;
+            world.apply(Fault::PowerOn(node));
+        }
+        run(&mut world, SECOND);
+        assert_eq!(world.moves, 0);
+        // Each believes that the other cannot, and claims.
+        let at = world.now;
+        world.apply(Fault::Able((seed % 2) as usize, 0, true));
+        world.apply(Fault::Able(1 - (seed % 2) as usize, 0, true));
+        run(&mut world, SECOND);
+        let withdrawn = |event: &Event| matches!(event, Event::ClaimWithdrawn(_));
+        let claims = |node| told(&world, node, at, claims(Reason::Free)).is_some();
+        assert!(claims(0) && claims(1), "{}", world.story());
+        assert!(told(&world, 1, at, withdrawn).is_some());
+        assert_eq!((world.serving(0), world.moves), (vec![0], 1), "{}", world.story());
+        assert!(when(&world, 0, at, starting) - at < MS);
+    }
+}

@@ -62,6 +62,8 @@ impl Call {
 pub struct Scene {
     /// The laboratory: power, cables, freezing, ownership.
     pub lab: Lab,
+    /// When it was switched on.
+    pub begun: Instant,
     served: Mutex<Option<SocketAddr>>,
 }
 
@@ -81,7 +83,7 @@ impl Scene {
         for node in lab.nodes() {
             node.power_on().unwrap_or_else(|why| panic!("{why}"));
         }
-        Scene { lab, served: Mutex::new(None) }
+        Scene { lab, begun: Instant::now(), served: Mutex::new(None) }
     }
 
     /// Writes a file below a node's directory. In the text `{dir}` is that directory, `{serial}`
@@ -165,11 +167,11 @@ impl Scene {
         self.lab.dir().join("record")
     }
 
-    /// The words that name a node's configuration: its `ha.d` if there is one, else `latido.toml`.
+    /// The words that name a node's configuration: its `ha.d` if that has an ha.cf, else `latido.toml`.
     pub fn config_args(&self, node: &str) -> [String; 2] {
         let dir = self.lab.node(node).dir();
         let (option, path) = match dir.join("ha.d") {
-            ha_dir if ha_dir.is_dir() => ("--ha-dir", ha_dir),
+            ha_dir if ha_dir.join("ha.cf").exists() => ("--ha-dir", ha_dir),
             _ => ("--config", dir.join("latido.toml")),
         };
         [option.to_owned(), path.display().to_string()]
