@@ -13,7 +13,7 @@ macro_rules! index {
         impl TryFrom<u8> for $name {
             type Error = &'static str;
             fn try_from(index: u8) -> Result<Self, Self::Error> {
-                Self::new(index as usize).ok_or("index past the end of its table")
+                Self::new(usize::from(index)).ok_or("index past the end of its table")
             }
         }
 
@@ -26,18 +26,19 @@ macro_rules! index {
         impl $name {
             /// The item at `index`, or `None` past the table's end.
             pub const fn new(index: usize) -> Option<Self> {
-                if index < $max { Some($name(index as u8)) } else { None }
+                let short = index as u8; // lossless: used only below the table's end
+                if index < $max { Some($name(short)) } else { None }
             }
 
             /// Its place in a table; always within the table's bounds.
             pub const fn index(self) -> usize {
                 // Always true, but this way the compiler knows it too and leaves no panic behind.
-                (self.0 as usize) % $max
+                (self.0 as usize) % $max // lossless: wider
             }
 
             /// Every possible one, in order.
             pub fn all() -> impl Iterator<Item = Self> {
-                (0..$max).map(|index| $name(index as u8))
+                (0..$max).filter_map(Self::new)
             }
         }
 

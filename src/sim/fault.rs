@@ -119,9 +119,7 @@ impl World {
         machine.process += 1;
         for service in &mut machine.services {
             // What was half started or half stopped stays so.
-            if service.work.take().is_some_and(|work| work.0 != super::machine::Work::Probe) {
-                service.runs = Runs::Some;
-            }
+            service.work = None;
         }
     }
 

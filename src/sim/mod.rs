@@ -7,7 +7,6 @@
 //! * [`fault`]: what can go wrong, and how it is put right;
 //! * [`network`], [`clock`], [`machine`]: the parts;
 //! * [`swarm`]: each seed draws its own settings and its own mix of faults.
-#![allow(clippy::cast_possible_truncation)]
 
 mod checker;
 pub mod clock;

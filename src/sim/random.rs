@@ -36,6 +36,7 @@ impl Random {
 
     /// An index into a list of `len`.
     pub fn index(&mut self, len: usize) -> usize {
-        usize::try_from(self.below(len as u64)).unwrap_or(0)
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        usize::try_from(self.below(len)).unwrap_or(0)
     }
 }

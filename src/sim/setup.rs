@@ -63,7 +63,7 @@ impl Setup {
     pub fn config(&self, node: usize) -> Config {
         let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
         let group = |index: usize| GroupSettings {
-            name: 1_000 + index as u32,
+            name: u32::try_from(index).expect("groups are few"),
             prefer: (0..self.nodes).map(|place| id(index + place)).collect(),
             failback: self.failback,
             stop_budget: Duration::from_micros(200_000),

@@ -123,7 +123,9 @@ fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
         // A standby or a declined group is ended by hand, as an operator does after the storm.
         let groups = GroupSet::first(world.setup.groups);
         if mix.commands || mix.scripts {
-            let at = world.now + world.setup.initial_dead + (4 + node as u64) * world.setup.dead;
+            let at = world.now
+                + world.setup.initial_dead
+                + u64::try_from(4 + node).expect("nodes are few") * world.setup.dead;
             world.plan(at, Fault::Command(node, Command::Failback(groups)));
         }
     }

@@ -46,6 +46,9 @@ enum Happening {
     Fault(Fault),
 }
 
+/// A frame as it was sent.
+pub type Sent = (usize, u64, Rc<[u8]>);
+
 /// A simulated cluster.
 pub struct World {
     /// What it is made of.
@@ -61,7 +64,7 @@ pub struct World {
     /// Faults by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Frames as they were sent: sender, true time, bytes; kept if wanted.
-    pub capture: Option<Vec<(usize, u64, Rc<[u8]>)>>,
+    pub capture: Option<Vec<Sent>>,
     pub(super) machines: Vec<Machine>,
     pub(super) random: Random,
     pub(super) trace: Trace,
@@ -69,6 +72,7 @@ pub struct World {
     agenda: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     tickets: u64,
+    commands: u32,
 }
 
 impl World {
@@ -106,6 +110,7 @@ impl World {
             agenda: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             tickets: 0,
+            commands: 0,
             setup,
         }
     }
@@ -336,11 +341,10 @@ impl World {
         if let Some(capture) = &mut self.capture {
             capture.push((node, self.now, bytes.clone()));
         }
-        for link in links
-            .iter()
-            .filter(|link| self.machines[node].carrier[link.index()])
-            .collect::<Vec<_>>()
-        {
+        for link in links.iter() {
+            if !self.machines[node].carrier[link.index()] {
+                continue;
+            }
             for to in (0..self.machines.len()).filter(|to| *to != node) {
                 let path = [link.index(), node, to];
                 let arrivals = self.network.carry(&mut self.random, self.now, path);
@@ -369,7 +373,10 @@ impl World {
         match work {
             Work::Probe => {}
             Work::Start => {
-                service.runs = Runs::Some;
+                // What runs is not started again: its keeper takes it over as it is.
+                if service.runs == Runs::Nothing {
+                    service.runs = Runs::Some;
+                }
                 service.stuck = false;
                 service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
@@ -443,7 +450,8 @@ impl World {
 
     /// Gives an operator's command; its number.
     pub fn command_sent(&mut self, node: usize, command: Command) -> u32 {
-        let id = self.tickets as u32; // lossless: a run draws far fewer
+        self.commands += 1;
+        let id = self.commands;
         self.enqueue(node, Pending::Command { id, command });
         id
     }
