@@ -1,5 +1,5 @@
 //! Cables pulled, broken and noisy.
-use crate::scene::{GROUP, Pair, Path, SOON, STRANGER, Setup, VIRTUAL, ms};
+use crate::scene::{Pair, Path, SOON, Setup, VIRTUAL, ms};
 use latido::lab::cable::End;
 use latido::lab::relay::Fate;
 use latido::lab::{CROSSOVER, LAN, Switch, wait};
@@ -182,16 +182,4 @@ fn a_fifth_of_all_frames_lost_on_every_link_is_no_takeover() {
         mark.never("claimed by this node");
         mark.never("stopping here");
     }
-}
-
-#[test]
-fn the_group_has_the_name_and_strangers_their_place() {
-    let pair = Pair::powered(Setup::default());
-    assert!(pair.text().contains(&format!("name = \"{GROUP}\"")));
-    // A stranger is on the LAN like the client.
-    let reached = pair.lab.client(STRANGER).run(|| {
-        let socket = std::net::UdpSocket::bind("10.77.0.4:0")?;
-        socket.send_to(b"hello", "10.77.0.1:9")
-    });
-    assert_eq!(reached.unwrap(), 5);
 }

@@ -2,6 +2,9 @@
 use crate::scene::{Pair, Setup, VIRTUAL, ms};
 use latido::lab::cable::End;
 use latido::lab::{CROSSOVER, LAN};
+use latido::platform::netlink::Socket;
+use latido::platform::tap::{OFFLOAD_HEADER, Tap};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Every path between the nodes, the client's ways left alone.
@@ -48,6 +51,47 @@ fn when_a_partition_heals_one_lets_go_at_once_and_nobody_restarts() {
     // The client asked all the time and may have believed the loser: it ends with the winner.
     pair.answered_by("laptop");
     pair.still().for_as_long_as(ms(1500));
+}
+
+#[test]
+fn a_client_misled_during_a_partition_is_led_back_when_it_heals() {
+    let pair = Pair::running(Setup { dead: ms(700), ..Setup::default() });
+    split(&pair, true);
+    pair.wait("both nodes to own the group", || (pair.holders().len() == 2).then_some(()));
+    pair.answered_by("laptop");
+    // The new owner has announced itself for the last time, 5 s after it began. Then the other one
+    // convinces the client, as it does whenever its cable is plugged in or the client asks anew.
+    let begun = pair.lab.ownership().of(VIRTUAL).last().unwrap().from;
+    while begun.elapsed() < ms(5500) {
+        std::thread::sleep(ms(10));
+    }
+    announce(&pair, "pi");
+    pair.answered_by("pi");
+    let healed = Instant::now();
+    split(&pair, false);
+    pair.answered_by("laptop");
+    // Left alone the client's kernel believes the loser for five seconds and more.
+    assert!(healed.elapsed() < ms(3000), "led back after {:?}", healed.elapsed());
+    pair.settled("laptop");
+}
+
+/// A gratuitous ARP request (RFC 5227) for the virtual address from a node.
+fn announce(pair: &Pair, node: &str) {
+    pair.node(node)
+        .inside(|| {
+            let link = Socket::open().unwrap().link("eth0").unwrap().unwrap();
+            let (mac, IpAddr::V4(address)) = (link.mac.unwrap(), VIRTUAL) else { unreachable!() };
+            let mut frame = vec![0; OFFLOAD_HEADER];
+            frame.extend([0xff; 6]);
+            frame.extend(mac);
+            frame.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+            frame.extend(mac);
+            frame.extend(address.octets());
+            frame.extend([0; 6]);
+            frame.extend(address.octets());
+            Tap::open("eth0").unwrap().send(&frame).unwrap();
+        })
+        .unwrap();
 }
 
 #[test]

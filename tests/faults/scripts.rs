@@ -1,6 +1,6 @@
 //! Scripts that fail or hang.
 use crate::scene::{Pair, SOON, Setup, VIRTUAL, ms};
-use latido::lab::wait;
+use latido::lab::{process, wait};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
@@ -155,4 +155,25 @@ fn both_nodes_failing_to_start_leave_the_group_alone_and_say_so() {
     .unwrap();
     assert_eq!(record, ["pi start", "pi stop", "laptop start", "laptop stop"]);
     assert!(pair.holders().is_empty());
+}
+
+#[test]
+fn an_engine_killed_in_the_middle_of_a_start_leaves_no_script_behind() {
+    let pair = Pair::powered(Setup::default());
+    pair.trouble("pi", "hang-start", true);
+    pair.start_all();
+    pair.wait("the start to hang", || pair.record().contains(&"pi start".to_owned()).then_some(()));
+    let hangs = |all: Vec<process::Process>| {
+        all.into_iter().find(|one| one.command.iter().any(|word| word == "300"))
+    };
+    pair.wait("the script to sleep", || hangs(pair.node("pi").processes()));
+    let ours = pair.mark("pi");
+    pair.kill("pi", pair.node("pi").engine().expect("an engine").pid);
+    // Whatever it left half done is stopped first; a start that went on behind the daemon's back
+    // could end after that stop, and the service would run where nobody knows of it.
+    pair.trouble("pi", "hang-start", false);
+    ours.wait("engine started again");
+    pair.settled("pi");
+    assert!(hangs(pair.node("pi").processes()).is_none(), "the old start script still runs");
+    assert_eq!(pair.record(), ["pi start", "pi stop", "pi start"]);
 }
