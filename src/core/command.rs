@@ -44,16 +44,14 @@ impl Cluster {
     }
 
     /// Whether these groups, as far as this node has them, have somewhere to go: to a node that
-    /// does not stand back itself, since none would take them from us.
+    /// does not stand back itself (it would not take them from us) and is not late.
     fn hand_over(&self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
             let group = &self.groups[id.index()];
             if group.phase == Phase::Blocked {
                 return Err(Refusal::Blocked(id));
             }
-            let mut others = self.config.others();
-            let taker = others.any(|node| self.rank(id, node).is_some_and(|rank| !rank.0));
-            if group.claim.is_some() && !taker {
+            if group.claim.is_some() && self.successor(id, false).is_none() {
                 return Err(Refusal::NobodyToTake(id));
             }
         }
@@ -84,8 +82,8 @@ impl Cluster {
             let group = &self.groups[id.index()];
             let owned = group.claim.is_some() && group.phase != Phase::Blocked;
             let preferred = self.preferred(id);
-            if owned && preferred.is_some_and(|node| self.rank(id, node).is_none_or(|rank| rank.0))
-            {
+            let sound = |node| self.prompt(node) && self.rank(id, node).is_some_and(|rank| !rank.0);
+            if owned && preferred.is_some_and(|node| !sound(node)) {
                 return Err(Refusal::PreferredAway(id));
             }
             if self.blocked_elsewhere(id) {

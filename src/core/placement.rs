@@ -9,7 +9,7 @@ use super::time::{Duration, Instant};
 pub(super) const SCORE_ABLE: u8 = 100;
 
 /// A candidate's rank; the smallest wins.
-type Rank = (bool, bool, u8, usize);
+pub(super) type Rank = (bool, bool, u8, usize);
 
 impl Cluster {
     /// How well this node could serve `group`; 0: not at all.
@@ -57,11 +57,18 @@ impl Cluster {
     }
 
     /// The best node other than this one that could take `group` from it, if the reason to give it
-    /// away is `pressing`; otherwise only one that is no last resort.
-    fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
+    /// away is `pressing`; otherwise only one that is no last resort and not late: what looks dead
+    /// in a moment is given nothing that runs well.
+    pub(super) fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
         let others = self.config.prefer(group).iter().filter(|node| **node != self.config.me);
         let ranked = others.filter_map(|node| Some((self.rank(group, *node)?, *node)));
-        ranked.filter(|(rank, _)| pressing || !rank.0).min()
+        let sound = |rank: &Rank, node: &NodeId| !rank.0 && self.prompt(*node);
+        ranked.filter(|(rank, node)| pressing || sound(rank, node)).min()
+    }
+
+    /// Whether a node other than this one is alive and not late.
+    pub(super) fn prompt(&self, node: NodeId) -> bool {
+        self.peers[node.index()].alive(self.now, self.config.warn)
     }
 
     /// Whether this node, which runs `group`, should hand it over, and to whom.

@@ -166,11 +166,12 @@ impl Node {
             return Err(Error::new(format!("{} is off already", self.name)));
         };
         let at = Instant::now();
-        for (network, _) in &self.plugs {
-            network.set_cable(&self.name, false)?;
-        }
+        // The LAN last: a node that saw only its LAN go dark would hand over by another path.
         for (cable, end) in &self.cables {
             cable.set(*end, false);
+        }
+        for (network, _) in self.plugs.iter().rev() {
+            network.set_cable(&self.name, false)?;
         }
         if let Some(watch) = boot.watch.take() {
             watch.power_off(at);

@@ -178,18 +178,7 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
         0 if mix.power => pair(world, Fault::PowerOff(node), Fault::PowerOn(node)),
         1 if mix.crash => pair(world, Fault::Kill(node), Fault::Revive(node)),
         2 if mix.freeze => pair(world, Fault::Freeze(node), Fault::Thaw(node)),
-        3 if mix.cables => {
-            let links = if random.chance(300_000) { link..link + 1 } else { 0..world.setup.links };
-            let both = random.chance(600_000);
-            for link in links {
-                for (from, to) in [(node, 1 - node), (1 - node, node)] {
-                    if both || from == node {
-                        let cut = |cut| Fault::Cut { link, from, to, cut };
-                        pair(world, cut(true), cut(false));
-                    }
-                }
-            }
-        }
+        3 if mix.cables => plan_cuts(world, random, [at, span], node, link),
         4 if mix.quality => {
             let bad = Wire {
                 delay: random.between(50, dead / 8),
@@ -243,5 +232,25 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
             }
         }
         _ => {}
+    }
+}
+
+/// One link or all of them, one direction or both.
+fn plan_cuts(
+    world: &mut World,
+    random: &mut Random,
+    [at, span]: [u64; 2],
+    node: usize,
+    link: usize,
+) {
+    let links = if random.chance(300_000) { link..link + 1 } else { 0..world.setup.links };
+    let both = random.chance(600_000);
+    for link in links {
+        for (from, to) in [(node, 1 - node), (1 - node, node)] {
+            if both || from == node {
+                world.plan(at, Fault::Cut { link, from, to, cut: true });
+                world.plan(at + span, Fault::Cut { link, from, to, cut: false });
+            }
+        }
     }
 }

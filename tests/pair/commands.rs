@@ -2,6 +2,7 @@
 use crate::two_groups;
 use crate::world::{Scene, group_of, node_of};
 use latido::lab::wait;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
@@ -156,6 +157,45 @@ fn refused_commands_say_why_and_change_nothing() {
     // The preferred node returns: its group follows by itself.
     scene.start("laptop");
     scene.settled("mail", "laptop");
+}
+
+#[test]
+fn nothing_is_handed_to_a_node_that_has_just_fallen_silent() {
+    let scene = two_groups("10s");
+    let since = Instant::now();
+    scene.lab.node("laptop").power_cut().expect("it was on");
+    scene.wait_status("pi", "laptop is late", |status| {
+        (node_of(status, "laptop")?["state"] == "late").then_some(())
+    });
+    refused(&scene, "pi", &["standby"], &["no other node can take web", "not late"]);
+    refused(&scene, "pi", &["standby", "--group", "web"], &["no other node can take web"]);
+    assert_eq!(node_of(&scene.status("pi"), "laptop").expect("it")["state"], "late", "not dead");
+    // Long after its silence has become death it is the same.
+    scene.settled("mail", "pi");
+    let (_, text) = scene.latido("pi", &["status"]);
+    assert!(text.contains("PROBLEMS") && text.contains("laptop is dead"), "{text}");
+    refused(&scene, "pi", &["standby"], &["no other node can take"]);
+    let held = scene.lab.ownership().held(super::WEB, since, Instant::now());
+    assert_eq!((held.nobody, held.arrivals), (Duration::ZERO, 0), "{held:?}");
+}
+
+#[test]
+fn latido_run_ends_in_order_when_it_is_told_to() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let scene = two_groups("10s");
+        done(&scene, "pi", &["stop"], "pi has ended");
+        let [option, path] = scene.config_args("pi");
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| scene.latido("pi", &["run", &option, &path]));
+            scene.settled("web", "pi");
+            scene.signal("pi", signal);
+            let (code, text) = running.join().expect("no panic");
+            assert_eq!(code, 0, "{text}");
+            assert!(text.contains("asked to end"), "{text}");
+        });
+        scene.wait_for_end("pi");
+        assert_eq!(scene.holders(super::WEB), ["laptop"]);
+    }
 }
 
 #[test]

@@ -53,6 +53,23 @@ fn a_broken_file_changes_nothing_and_is_told() {
 }
 
 #[test]
+fn several_reloads_in_a_row_disturb_nothing() {
+    let scene = two_groups("10s");
+    let (since, calls) = (Instant::now(), scene.calls().len());
+    for interval in ["40ms", "30ms", "60ms", "70ms", "50ms"] {
+        let text =
+            config("10s").replace("interval = \"50ms\"", &format!("interval = \"{interval}\""));
+        scene.toml(&text);
+        for node in ["pi", "laptop"] {
+            let (code, text) = scene.latido(node, &["reload"]);
+            assert_eq!(code, 0, "{text}");
+        }
+    }
+    scene.met();
+    undisturbed(&scene, since, calls);
+}
+
+#[test]
 fn an_unchanged_file_is_no_restart() {
     let scene = two_groups("10s");
     let pid = scene.status("pi")["pid"].clone();
