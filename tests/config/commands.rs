@@ -8,7 +8,7 @@ fn check_says_what_a_good_one_means() {
     assert!(!outcome.failed());
     let text = outcome.text(false);
     for expected in [
-        "nodes     debian, pi",
+        "nodes     pi, debian",
         "192.168.0.20: pi, then debian",
         "192.168.0.20/24 on eth0 → service vsftpd",
         "at most 32s",
@@ -61,4 +61,33 @@ fn source_is_chosen() {
     assert!(Source::find(Some(file.clone()), Some(dir.clone())).is_err());
     assert_eq!(Source::find(Some(file.clone()), None), Ok(Source::Latido(file)));
     assert_eq!(Source::find(None, Some(dir.clone())), Ok(Source::Heartbeat(dir)));
+}
+
+#[test]
+fn a_short_dead_time_is_named_beside_the_lifetime_in_the_kernel() {
+    for (dead, said) in [("1s", true), ("1300ms", false), ("2s", false)] {
+        let (dir, _) = Dir::toml(&TOML.replace("\"1s\"", &format!("\"{dead}\"")));
+        let outcome = check::check(vec![Source::Latido(dir.0.join("latido.toml"))]);
+        let text = outcome.text(false);
+        assert_eq!(text.contains("frozen or killed owner stays up to about 1.3 s"), said, "{text}");
+    }
+}
+
+#[test]
+fn this_machine_is_looked_for_among_the_nodes() {
+    let dir = Dir::heartbeat(None, None, None);
+    let outcome = |node| {
+        let mut outcome = check::check(vec![Source::Heartbeat(dir.0.clone())]);
+        outcome.find_node(node);
+        outcome
+    };
+    dir.write("nodeinfo", "gamma\n");
+    let text = outcome(None).text(false);
+    assert!(text.contains("this machine is called gamma"), "{text}");
+    assert!(text.contains("works; 0 errors and 1 warning"), "{text}");
+    assert!(!outcome(None).failed(), "files may have been copied here");
+    assert!(outcome(Some("gamma")).failed());
+    assert_eq!(outcome(Some("gamma")).json()["configurations"][0]["ok"], false);
+    let fine = outcome(Some("Beta"));
+    assert!(!fine.failed() && fine.checked[0].1.diagnostics.is_empty());
 }
