@@ -40,6 +40,9 @@ fn different_keys_are_a_difference() {
 fn keygen_makes_a_private_file_once() {
     let dir = Dir::new();
     let path = dir.0.join("new/keys");
+    let error = keygen::generate(&path, false).unwrap_err();
+    assert!(error.contains("mkdir -p") && !dir.0.join("new").exists(), "{error}");
+    fs::create_dir(dir.0.join("new")).unwrap();
     keygen::generate(&path, false).unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
