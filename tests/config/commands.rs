@@ -94,3 +94,29 @@ fn this_machine_is_looked_for_among_the_nodes() {
     let fine = outcome(Some("Beta"));
     assert!(!fine.failed() && fine.checked[0].1.diagnostics.is_empty());
 }
+
+#[test]
+fn a_migrated_copy_does_not_name_the_copy() {
+    let dir = Dir::fixture("pi-and-laptop");
+    let loaded = dir.load();
+    let dirs = |place: Option<&Path>| {
+        let text = migrate::convert(&dir.0, &loaded, None, place).unwrap();
+        let path = dir.write("latido.toml", &text);
+        let again = load(&Source::Latido(path));
+        let Kind::Service { script_dirs, .. } = &good(&again).groups[0].resources[1].kind else {
+            panic!("vsftpd is a service:\n{text}");
+        };
+        (script_dirs.clone(), text)
+    };
+    let usual = ["/etc/ha.d/resource.d", "/etc/init.d"].map(PathBuf::from);
+    let (found, text) = dirs(None);
+    assert_eq!(found, usual);
+    assert!(text.contains("has no resource.d"), "{text}");
+    assert_eq!(dirs(Some(Path::new("/etc/ha.d"))).0, usual);
+    assert_eq!(dirs(Some(Path::new("/opt/ha.d"))).0[0], Path::new("/opt/ha.d/resource.d"));
+    fs::create_dir(dir.0.join("resource.d")).unwrap();
+    let (found, text) = dirs(None);
+    assert_eq!(found[0], dir.0.join("resource.d"));
+    assert!(text.contains("migrate again with --as /etc/ha.d"), "{text}");
+    assert_eq!(dirs(Some(Path::new("/etc/ha.d"))).0, usual);
+}
