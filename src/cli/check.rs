@@ -75,7 +75,10 @@ impl Outcome {
                     "the nodes are {nodes}: on one of them correct the list, or run it with --node"
                 ),
             };
-            loaded.diagnostics.push(Diagnostic::whole(severity, source.path(), &message, &cure));
+            let found = Diagnostic::whole(severity, source.path(), &message, &cure);
+            // Errors come first.
+            let place = if found.is_error() { 0 } else { loaded.diagnostics.len() };
+            loaded.diagnostics.insert(place, found);
         }
     }
 
