@@ -121,6 +121,7 @@ fn a_wrong_configuration_is_refused_before_anything_starts() {
     for (name, message) in [
         ("web-two-routers-slides", "there is no method `sha`"),
         ("pi-and-laptop-mistyped", "there is no agent `IPadrrs`"),
+        ("web-two-vms", "the nodes differ in preferred nodes of group 172.23.19.48"),
     ] {
         let dir = fixtures.join(name);
         let begun = std::time::Instant::now();

@@ -3,7 +3,7 @@ mod fault;
 mod picture;
 mod table;
 
-use crate::config::{Diagnostic, Source, load, print_all};
+use crate::config::{Diagnostic, Severity, Source, differences, load, print_all};
 use crate::lab::client::Probe;
 use crate::lab::error::{Doing, Result};
 use crate::lab::pair::{Link, Pair, Settings, Step};
@@ -119,13 +119,21 @@ pub fn run(args: &Args) -> ExitCode {
 /// What is wrong with the original files. They are checked where they are, so that what is said
 /// names them; that they are private does not matter, since the copy is.
 fn faults_of(dir: &Path) -> Result<Vec<Diagnostic>> {
-    let mut found = Vec::new();
+    let (mut found, mut configs) = (Vec::new(), Vec::new());
     for dir in heartbeat::directories(dir)? {
         let loaded = load(&Source::Heartbeat(dir));
         let is_fault = |one: &Diagnostic| one.is_error() && !one.is_about_permissions();
         if loaded.diagnostics.iter().any(is_fault) {
             found.extend(loaded.diagnostics.into_iter().filter(|one| !one.is_about_permissions()));
         }
+        configs.extend(loaded.config);
+    }
+    if let [one, two] = configs.as_slice() {
+        let cure = "use the same haresources, and the same node and time lines, on both nodes";
+        found.extend(differences(one, two).iter().map(|what| {
+            let message = format!("the nodes differ in {what}");
+            Diagnostic::whole(Severity::Error, dir, &message, cure)
+        }));
     }
     Ok(found)
 }
