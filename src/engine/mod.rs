@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> u8 {
     let runtime = match RuntimeDir::open(&options.runtime_dir) {
         Ok(runtime) => runtime,
         Err(error) if error.busy() => return refuse(supervisor::EXIT_BUSY, &error.to_string()),
-        Err(error) => return refuse(1, &error.to_string()),
+        Err(error) => return refuse(final_at_first(again, supervisor::EXIT_BUSY), &error.to_string()),
     };
     let broken = loaded.config.is_none();
     let last_good = || last_good::recall(&options.source, &runtime);
@@ -82,8 +82,14 @@ pub fn run(options: &Options) -> u8 {
             }
             code
         }
-        Err(error) => refuse(1, &error),
+        Err(error) => refuse(final_at_first(again, supervisor::EXIT_CONFIG), &error),
     }
+}
+
+/// What is refused to the first engine would be refused to the next: `code` ends the supervisor
+/// too. Where one has run before, it is worth while to try again.
+fn final_at_first(again: bool, code: u8) -> u8 {
+    if again { 1 } else { code }
 }
 
 fn refuse(code: u8, why: &str) -> u8 {
@@ -249,4 +255,32 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
 /// Every group's number.
 fn group_ids(groups: usize) -> impl Iterator<Item = GroupId> {
     GroupId::all().take(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_engine_without_its_directory_is_not_started_again() {
+        let dir = std::env::temp_dir().join(format!("latido-engine-{}", std::process::id()));
+        std::fs::create_dir(&dir).expect("directory");
+        let config = dir.join("latido.toml");
+        let keys = dir.join("keys");
+        std::fs::write(&keys, format!("1 {}\n", "0123456789abcdef".repeat(4))).expect("keys");
+        let text = format!(
+            "[cluster]\nname = \"t\"\nnodes = [\"a\", \"b\"]\n[quorum]\nrule = \
+             \"assume-dead\"\n[keys]\nfile = \"{}\"\n[[link]]\nudp = \"broadcast\"\n\
+             interface = \"eth0\"\n",
+            keys.display()
+        );
+        std::fs::write(&config, text).expect("configuration");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&keys, private).expect("mode");
+        let source = Source::Latido(config);
+        let options = Options { source, node: Some("a".into()), runtime_dir: "/dev/null/x".into() };
+        assert_eq!(run(&options), supervisor::EXIT_BUSY);
+        assert_eq!(final_at_first(true, supervisor::EXIT_BUSY), 1);
+        std::fs::remove_dir_all(&dir).expect("remove");
+    }
 }
