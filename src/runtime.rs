@@ -68,7 +68,15 @@ pub struct Error {
 
 impl Error {
     fn new(path: &Path, error: io::Error, cure: impl Into<String>) -> Error {
-        Error { path: path.to_owned(), error, cure: cure.into() }
+        let cure = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "its file system is full: make room there (`df`), or choose another directory with \
+                 --runtime-dir"
+                    .to_owned()
+            }
+            _ => cure.into(),
+        };
+        Error { path: path.to_owned(), error, cure }
     }
 
     /// Whether another daemon runs on this directory.
@@ -164,6 +172,9 @@ impl RuntimeDir {
                 format!("{} {}\n", noted.address, noted.interface.as_deref().unwrap_or("-"))
             })
             .collect();
+        if std::fs::read_to_string(&path).is_ok_and(|noted| noted == text) {
+            return Ok(());
+        }
         // A reader sees the old list or the new one, never half of one.
         std::fs::write(&next, text)
             .and_then(|()| std::fs::rename(&next, &path))

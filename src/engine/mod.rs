@@ -113,12 +113,16 @@ fn serve(
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
     // The supervisor removes them if the engine cannot be started again.
     let addresses = supervisor::addresses(config);
-    runtime.note_addresses(&addresses).map_err(|error| error.to_string())?;
+    let noted = runtime.note_addresses(&addresses);
     let teller_settings = tell::Settings::new(config.log.clone());
     let (teller, tongue) =
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
     teller.receive_log(config.log.debug);
     introduce(config, me, &teller);
+    if let Err(error) = noted {
+        let lost = "if the engine dies for good, its addresses stay here";
+        teller.say(Level::Warning, format!("the addresses are not noted ({error}): {lost}"));
+    }
 
     // Other threads start before the priority is raised: only the engine's own is.
     let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
@@ -267,7 +271,7 @@ mod tests {
         std::fs::create_dir(&dir).expect("directory");
         let config = dir.join("latido.toml");
         let keys = dir.join("keys");
-        std::fs::write(&keys, format!("1 {}\n", "0123456789abcdef".repeat(4))).expect("keys");
+        std::fs::write(&keys, format!("use 1\n1 {}\n", "0123456789abcdef".repeat(4))).expect("keys");
         let text = format!(
             "[cluster]\nname = \"t\"\nnodes = [\"a\", \"b\"]\n[quorum]\nrule = \
              \"assume-dead\"\n[keys]\nfile = \"{}\"\n[[link]]\nudp = \"broadcast\"\n\
