@@ -7,10 +7,14 @@
 //! | `control.sock` | where the `latido` commands ask |
 //! | `memory` | the core's memory ([`Memory`]) |
 //! | `vouch` | words that outlive SIGKILL ([`Vouch`]) |
+//! | `supervisor` | process and start time of the engine's supervisor ([`supervisor`]) |
+//! | `not-stopped` | what the last engine left running ([`not_stopped`]) |
 //! | `addresses` | what the supervisor removes when the engine cannot be restarted |
 mod memory;
+mod notes;
 
 pub use memory::{MEMORY_MAX, Memory};
+pub use notes::{not_stopped, supervisor};
 
 use crate::core::id::Incarnation;
 use crate::platform::words::Words;
@@ -125,6 +129,31 @@ impl RuntimeDir {
             Error::new(&lock_path, error, cure)
         })?;
         Ok(RuntimeDir { path: path.to_owned(), boot: BootId::current()?, _lock: lock })
+    }
+
+    /// The same directory and the same lock, for another thread.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn share(&self) -> io::Result<RuntimeDir> {
+        let lock = rustix::io::fcntl_dupfd_cloexec(&self._lock, 3)?;
+        Ok(RuntimeDir { path: self.path.clone(), boot: self.boot, _lock: lock })
+    }
+
+    /// Makes directory and lock again where somebody has removed them; true: it had to be done.
+    ///
+    /// # Errors
+    /// Those of [`RuntimeDir::open`]; [`Error::busy`]: another daemon was quicker.
+    pub fn restore(&mut self) -> Result<bool, Error> {
+        let mine = rustix::fs::fstat(&self._lock);
+        let there = rustix::fs::stat(self.path.join("lock"));
+        if let (Ok(mine), Ok(there)) = (mine, there)
+            && (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+        {
+            return Ok(false);
+        }
+        *self = RuntimeDir::open(&self.path)?;
+        Ok(true)
     }
 
     /// Its path.

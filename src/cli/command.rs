@@ -4,7 +4,7 @@ use crate::control::report::{GroupReport, Report};
 use crate::control::{Client, ClientError, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -107,7 +107,10 @@ pub(super) fn failback(args: &FailbackArgs) -> ExitCode {
 pub(super) fn stop(args: &StopArgs) -> ExitCode {
     let outcome = match end_daemon(&args.patience) {
         Err(Trouble::Client(ClientError::NotRunning(path))) => {
-            Ok(format!("nothing to do: no daemon answers at {}", path.display()))
+            match crate::runtime::supervisor(&args.patience.place.runtime_dir) {
+                Some((pid, process)) => end_supervisor(pid, &process, args.patience.wait),
+                None => Ok(format!("nothing to do: no daemon answers at {}", path.display())),
+            }
         }
         outcome => outcome,
     };
@@ -353,6 +356,28 @@ fn end_daemon(patience: &Patience) -> Result<String, Trouble> {
         }
     }
     Ok(timed(&format!("{} has ended", last.node), started))
+}
+
+/// Ends a supervisor whose engine does not stay up.
+fn end_supervisor(pid: u32, process: &OwnedFd, wait: u32) -> Result<String, Trouble> {
+    let started = Instant::now();
+    match pidfd_send_signal(process, Signal::TERM) {
+        // It has ended meanwhile.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => {
+            let why = format!("cannot end the supervisor, process {pid}: {error}; ask as root");
+            return Err(Trouble::Failed(why));
+        }
+    }
+    while !ended(process) {
+        if started.elapsed() >= Duration::from_secs(wait.into()) {
+            let why = format!("the supervisor, process {pid}, has not ended after {wait} s");
+            return Err(Trouble::Failed(format!("{why}; see its log")));
+        }
+    }
+    let text = "the supervisor has ended; its engine had not stayed up, so look (and in the log) \
+                whether services still run here; ended";
+    Ok(timed(text, started))
 }
 
 fn watch(pid: u32) -> Option<OwnedFd> {

@@ -41,6 +41,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::from(super::DONE)
         }
         Err(error) => {
+            if let ClientError::NotRunning(_) = error
+                && let Some((pid, _)) = crate::runtime::supervisor(&args.place.runtime_dir)
+            {
+                super::complain(format_args!(
+                    "the supervisor runs (process {pid}), but its engine does not stay up: see \
+                     the log; `latido stop` ends both"
+                ));
+                return ExitCode::from(super::UNKNOWN);
+            }
             super::complain(&error);
             ExitCode::from(match error {
                 ClientError::NotRunning(_) => super::NOT_RUNNING,

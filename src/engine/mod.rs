@@ -60,7 +60,9 @@ pub fn run(options: &Options) -> u8 {
     let runtime = match RuntimeDir::open(&options.runtime_dir) {
         Ok(runtime) => runtime,
         Err(error) if error.busy() => return refuse(supervisor::EXIT_BUSY, &error.to_string()),
-        Err(error) => return refuse(final_at_first(again, supervisor::EXIT_BUSY), &error.to_string()),
+        Err(error) => {
+            return refuse(final_at_first(again, supervisor::EXIT_BUSY), &error.to_string());
+        }
     };
     let broken = loaded.config.is_none();
     let last_good = || last_good::recall(&options.source, &runtime);
@@ -111,18 +113,13 @@ fn serve(
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-    // The supervisor removes them if the engine cannot be started again.
-    let addresses = supervisor::addresses(config);
-    let noted = runtime.note_addresses(&addresses);
+    let unnoted = note(runtime, &supervisor::addresses(config), supervisor::guardian_pid());
     let teller_settings = tell::Settings::new(config.log.clone());
     let (teller, tongue) =
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
     teller.receive_log(config.log.debug);
     introduce(config, me, &teller);
-    if let Err(error) = noted {
-        let lost = "if the engine dies for good, its addresses stay here";
-        teller.say(Level::Warning, format!("the addresses are not noted ({error}): {lost}"));
-    }
+    unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     // Other threads start before the priority is raised: only the engine's own is.
     let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
@@ -177,6 +174,27 @@ fn serve(
     Ok(code)
 }
 
+/// Notes for the supervisor (which removes the addresses if the engine cannot be started again) and
+/// for the commands. Returns what could not be noted: nothing to end for.
+fn note(
+    runtime: &RuntimeDir,
+    addresses: &[runtime::NotedAddress],
+    supervisor: Option<u32>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err(error) = runtime.note_addresses(addresses) {
+        let lost = "if the engine dies for good, its addresses stay here";
+        warnings.push(format!("the addresses are not noted ({error}): {lost}"));
+    }
+    if let Some(pid) = supervisor
+        && let Err(error) = runtime.note_supervisor(pid)
+    {
+        let lost = "`latido stop` finds only a running engine";
+        warnings.push(format!("the supervisor is not noted ({error}): {lost}"));
+    }
+    warnings
+}
+
 /// Until when the predecessor's engine vouched for each group, read before it is overwritten.
 fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
     std::array::from_fn(|index| Instant::from_micros(vouch.get(index)))
@@ -208,8 +226,16 @@ fn control(
     let realtime = become_real_time(config, teller);
     let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
     facts.supervisor = supervisor::guardian_pid();
+    let addresses = supervisor::addresses(config);
     let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
-    let hooks = Hooks { reload: reload.hook() };
+    let mut place = runtime.share()?;
+    let supervisor = facts.supervisor;
+    let restore = move || {
+        place.restore().map_err(|error| error.to_string())?;
+        note(&place, &addresses, supervisor);
+        Ok(())
+    };
+    let hooks = Hooks { reload: reload.hook(), restore: Box::new(restore) };
     let troubles = facts.troubles.clone();
     let (server, port) = Server::start(&runtime.socket(), facts, teller.clone(), hooks)?;
     Ok((server, port, troubles))
@@ -271,7 +297,8 @@ mod tests {
         std::fs::create_dir(&dir).expect("directory");
         let config = dir.join("latido.toml");
         let keys = dir.join("keys");
-        std::fs::write(&keys, format!("use 1\n1 {}\n", "0123456789abcdef".repeat(4))).expect("keys");
+        std::fs::write(&keys, format!("use 1\n1 {}\n", "0123456789abcdef".repeat(4)))
+            .expect("keys");
         let text = format!(
             "[cluster]\nname = \"t\"\nnodes = [\"a\", \"b\"]\n[quorum]\nrule = \
              \"assume-dead\"\n[keys]\nfile = \"{}\"\n[[link]]\nudp = \"broadcast\"\n\
