@@ -38,7 +38,7 @@ const STOP: &str = "\
 Groups go to another node where one is able; everything else is stopped; no address and no
 process stays behind. The same happens on SIGTERM.
 
-Exit codes: 0 ended, or nothing ran; 1 refused or failed";
+Exit codes: 0 ended, or nothing ran; 1 refused or failed, or a group could not be stopped";
 const RELOAD: &str = "\
 A bad file changes nothing and is told. The same happens on SIGHUP.
 
@@ -355,7 +355,17 @@ fn end_daemon(patience: &Patience) -> Result<String, Trouble> {
             }
         }
     }
-    Ok(timed(&format!("{} has ended", last.node), started))
+    outcome_of_end(&last.node, &crate::runtime::not_stopped(&patience.place.runtime_dir), started)
+}
+
+fn outcome_of_end(node: &str, not_stopped: &[String], started: Instant) -> Result<String, Trouble> {
+    if not_stopped.is_empty() {
+        return Ok(timed(&format!("{node} has ended"), started));
+    }
+    Err(Trouble::Failed(format!(
+        "{node} has ended, but {}; stop it by hand, its log names the resource",
+        not_stopped.join(", ")
+    )))
 }
 
 /// Ends a supervisor whose engine does not stay up.
@@ -474,6 +484,17 @@ mod tests {
         let before = report(&[("ftp", "debian", "running", "stopped")]);
         let mut course = Course::new(Order::Standby, before.clone(), &["ftp".into()]);
         assert!(matches!(course.look(&before), Verdict::Done(text) if text.contains("nothing")));
+    }
+
+    #[test]
+    fn an_end_that_left_a_group_running_has_failed() {
+        assert!(outcome_of_end("pi", &[], Instant::now()).is_ok());
+        let left = ["group ftp could not be stopped here and is blocked".to_owned()];
+        let text = match outcome_of_end("pi", &left, Instant::now()) {
+            Err(Trouble::Failed(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(text.contains("group ftp") && text.contains("by hand"), "{text}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod turn;
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
 use crate::control::{Hooks, Server, Troubles};
-use crate::core::id::GroupId;
+use crate::core::id::{GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
@@ -113,6 +113,8 @@ fn serve(
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
+    // What a predecessor has left is no longer news.
+    let _ = runtime.note_not_stopped(&[]);
     let unnoted = note(runtime, &supervisor::addresses(config), supervisor::guardian_pid());
     let teller_settings = tell::Settings::new(config.log.clone());
     let (teller, tongue) =
@@ -168,10 +170,31 @@ fn serve(
     })
     .map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
+    if code == 0 {
+        tell_not_stopped(runtime, config, engine.not_stopped());
+    }
     drop(engine);
     drop(server);
     teller.finish();
     Ok(code)
+}
+
+/// Leaves word for `latido stop` of what may still run here.
+fn tell_not_stopped(runtime: &RuntimeDir, config: &Config, groups: (GroupSet, GroupSet)) {
+    let (abandoned, blocked) = groups;
+    let name = |group: GroupId| config.groups.get(group.index()).map(|group| group.name.as_str());
+    let mut lines = Vec::new();
+    for name in abandoned.iter().filter_map(name) {
+        lines.push(format!(
+            "group {name} could not be stopped here and was released all the same: it may run twice"
+        ));
+    }
+    for name in blocked.iter().filter_map(name) {
+        lines.push(format!("group {name} could not be stopped here and is blocked"));
+    }
+    if let Err(error) = runtime.note_not_stopped(&lines) {
+        log::warn!("what could not be stopped is not noted for `latido stop`: {error}");
+    }
 }
 
 /// Notes for the supervisor (which removes the addresses if the engine cannot be started again) and
