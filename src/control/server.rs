@@ -24,8 +24,8 @@ const ENGINE: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_secs(3);
 /// Enough for reading a whole configuration.
 const STACK: usize = 512 << 10;
-/// Events in a report.
-const EVENTS: usize = 20;
+/// Events that are looked through for a report.
+const HISTORY: usize = 64;
 
 /// What the server has others do.
 pub struct Hooks {
@@ -419,7 +419,7 @@ impl Desk {
         if !self.clients.iter().any(waits) {
             return;
         }
-        let events = self.teller.history().last(EVENTS);
+        let events = self.teller.history().last(HISTORY);
         let reply = report(&snapshot, &self.facts, events);
         for visitor in self.clients.iter_mut().filter(|visitor| waits(visitor)) {
             visitor.reply(&reply);
