@@ -5,12 +5,15 @@ use super::{Snapshot, Troubles};
 use crate::config::{Config, Kind, Rule, Source};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
-use crate::core::time::Instant;
+use crate::core::time::{Duration, Instant};
 use crate::tell::{Names, Past};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format.
 pub const SCHEMA: u32 = 1;
+
+/// Events in a report.
+const EVENTS: usize = 20;
 
 /// What does not change while the daemon runs, except by a reload.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +101,12 @@ pub struct Report {
     pub pid: u32,
     /// The supervisor's process, if there is one.
     pub supervisor: Option<u32>,
+    /// There was a supervisor, and it is gone.
+    pub supervisor_gone: bool,
+    /// When a frame of another machine in this node's name was last told of, if within an hour.
+    pub namesake: Option<String>,
+    /// What needs somebody, most urgent first, each with what to do.
+    pub problems: Vec<String>,
     /// Claims may be made: `initial dead` is over or all nodes were seen.
     pub ready: bool,
     /// This node is handing over and ending.
@@ -291,13 +300,19 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
     let nodes = (0..facts.names.nodes.len()).filter_map(NodeId::new);
     let links = (0..facts.names.links.len()).filter_map(LinkId::new);
     let groups = (0..facts.names.groups.len()).filter_map(GroupId::new);
-    Report {
+    let older = events.len().saturating_sub(EVENTS);
+    let mut report = Report {
         ok: true,
         schema: SCHEMA,
         node: facts.names.node(me).to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         supervisor: facts.supervisor,
+        supervisor_gone: facts
+            .supervisor
+            .is_some_and(|pid| pid != std::os::unix::process::parent_id()),
+        namesake: namesake(&events, snapshot.at),
+        problems: Vec::new(),
         ready: status.ready,
         shutting_down: status.shutting_down,
         uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
@@ -327,6 +342,7 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()
+            .skip(older)
             .map(|past| EventReport {
                 time: past.stamp(),
                 boottime_s: past.at.micros() as f64 / 1e6,
@@ -334,7 +350,17 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
                 text: past.text,
             })
             .collect(),
-    }
+    };
+    report.problems = super::problems(&report);
+    report
+}
+
+/// When a namesake was last told of.
+fn namesake(events: &[Past], now: Instant) -> Option<String> {
+    let told = |past: &&Past| past.text.starts_with(crate::tell::NAMESAKE);
+    // It is told of ever more rarely while it goes on.
+    let last = events.iter().rev().find(told)?;
+    (now.since(last.at) < Duration::from_millis(3_600_000)).then(|| last.stamp())
 }
 
 fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> NodeReport {

@@ -3,13 +3,13 @@ use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
 use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
-use crate::core::Cluster;
 use crate::core::MEMORY_MAX;
-use crate::core::id::{LinkId, LinkSet};
+use crate::core::id::{GroupSet, LinkId, LinkSet};
 use crate::core::io::{Command, Input, Output};
 use crate::core::limits::{FRAME_MAX, LINKS_MAX};
 use crate::core::time::{Duration, Instant};
 use crate::core::wire::FrameBuf;
+use crate::core::{self, Cluster};
 use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
@@ -83,6 +83,10 @@ pub(super) struct Engine {
     now: Instant,
     armed: Instant,
     next_pet: Instant,
+    /// Groups that could not be stopped, and were released all the same while ending.
+    abandoned: GroupSet,
+    /// Groups that could not be stopped, and are not released.
+    blocked: GroupSet,
     exit: Option<u8>,
 }
 
@@ -106,6 +110,8 @@ impl Engine {
             now,
             armed: Instant::NEVER,
             next_pet: now,
+            abandoned: GroupSet::EMPTY,
+            blocked: GroupSet::EMPTY,
             exit: None,
             parts,
         };
@@ -343,7 +349,10 @@ impl Engine {
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
-                Output::Event(event) => self.parts.tongue.tell(self.now, Notice::Core(event)),
+                Output::Event(event) => {
+                    self.note_stop(event);
+                    self.parts.tongue.tell(self.now, Notice::Core(event));
+                }
                 Output::Restart => {
                     // The next engine must not take this memory for its own.
                     let _ = memory.write(&[]);
@@ -352,6 +361,28 @@ impl Engine {
                 Output::Exit => self.exit = Some(0),
             }
         }
+    }
+
+    /// Keeps in mind what could not be stopped while ending.
+    fn note_stop(&mut self, event: core::io::Event) {
+        match event {
+            core::io::Event::StopFailed(group, released) => {
+                let set = if released { &mut self.abandoned } else { &mut self.blocked };
+                set.set(group, self.parts.cluster.status().shutting_down || !released);
+            }
+            core::io::Event::Released(group) => self.blocked.set(group, false),
+            core::io::Event::Running(group, _) | core::io::Event::Adopted(group, _) => {
+                self.abandoned.set(group, false);
+                self.blocked.set(group, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Groups that may still run here although this engine is ending: those given to the others
+    /// all the same, and those that are blocked.
+    pub(super) fn not_stopped(&self) -> (GroupSet, GroupSet) {
+        (self.abandoned, self.blocked)
     }
 
     fn remember(&mut self, memory: &mut Memory) {

@@ -5,6 +5,9 @@ use crate::core::id::{GroupId, LinkId, NodeId, Term};
 use crate::core::io::{Event, LinkState, Reason, StopReason};
 use crate::core::time::Duration;
 
+/// How the sentence about a namesake begins.
+pub(crate) const NAMESAKE: &str = "somebody else sends with our key";
+
 /// The names that the core knows only as numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -201,7 +204,7 @@ fn node(event: Event, names: &Names) -> Sentence {
         Event::Namesake(node) => say(
             Error,
             format!(
-                "somebody else sends with our key as node {}: is another machine running under \
+                "{NAMESAKE} as node {}: is another machine running under \
                  this name (--node, `uname -n`)? Or somebody replays what we sent before a restart",
                 names.node(node)
             ),

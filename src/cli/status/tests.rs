@@ -99,7 +99,8 @@ PROBLEMS
   ! ftp is blocked on pi: a resource could not be stopped, so nobody may start
     it. Stop it there by hand, then there: latido failback --group ftp
   ! debian is dead: silent on every link for 12 s. Look at its power and its
-    cables; until it is back there is no second node.
+    cables; until it is back there is no second node. If it runs: the same key
+    and the same [cluster] name on both?
   ! link /dev/ttyUSB0 is down here: No such file or directory. Look at its cable
     and its name.
 ";
@@ -112,7 +113,7 @@ PROBLEMS
 #[test]
 fn every_state_that_needs_somebody_is_a_problem() {
     type Change = fn(&mut Report);
-    let changes: [(Change, &str); 10] = [
+    let changes: [(Change, &str); 12] = [
         (|report| report.nodes[1].standby = true, "pi is in standby"),
         (|report| report.groups[0].failed_here = true, "latido failback --group ftp"),
         (|report| report.groups[0].able = false, "LAN cable"),
@@ -122,6 +123,8 @@ fn every_state_that_needs_somebody_is_a_problem() {
         (|report| report.nodes[0].state = "left".into(), "Start it again"),
         (|report| report.nodes[0].state = "unknown".into(), "never heard"),
         (|report| report.nodes[0].links[0].state = "one-way".into(), "one way only"),
+        (|report| report.supervisor_gone = true, "supervisor is gone"),
+        (|report| report.namesake = Some("12:00".into()), "Rename one"),
         (|report| report.realtime.warnings.push("no real-time priority".into()), "real-time"),
     ];
     assert!(problems(&well()).is_empty());
@@ -141,4 +144,21 @@ fn eight_nodes_and_links_stay_within_80_columns() {
     report.nodes[0].name = "a-node-with-a-long-name".into();
     let text = screen(&report, false);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn frames_under_another_key_and_another_configuration_are_the_first_suspects() {
+    let mut report = well();
+    report.nodes[0].state = "dead".into();
+    assert!(problems(&report)[0].contains("same [cluster] name"), "{:?}", problems(&report));
+    report.counters.unsealed = 7;
+    let found = problems(&report);
+    assert!(found[1].contains("7 so far") && found[1].contains("on debian"), "{found:?}");
+    assert!(!found[0].contains("[cluster]"), "{found:?}");
+
+    let mut report = well();
+    report.groups[0].owner = None;
+    report.nodes[0].config_differs = true;
+    let found = problems(&report);
+    assert!(found[0].contains("latido takeover") && found[1].contains("runs nowhere"), "{found:?}");
 }
