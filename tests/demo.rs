@@ -74,9 +74,10 @@ fn a_switchover_does_not_wait_for_any_dead_time() {
 
 #[test]
 fn interrupted_in_the_middle_it_leaves_nothing_behind() {
-    let mut child = Command::new(PROGRAM)
+    let child = Command::new(PROGRAM)
         .args(["demo", "--fault", "steady", "--seconds", "600"])
         .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the program starts");
     let own = i32::try_from(child.id()).expect("a process number");
@@ -93,11 +94,15 @@ fn interrupted_in_the_middle_it_leaves_nothing_behind() {
     let daemons = latido::lab::wait::until(limit, "both engines", daemons);
     let pid = rustix::process::Pid::from_raw(own).expect("not 0");
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
-    child.wait().expect("it ends");
+    let number = child.id();
+    let output = child.wait_with_output().expect("it ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("interrupted: everything is cleaned up"), "{errors}");
+    assert_eq!(output.status.code(), Some(130));
     let daemons = daemons.expect("both engines");
     latido::lab::wait::until(limit, "everything to vanish", || {
         let alive = daemons.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists());
-        (!alive && !left_behind(child.id())).then_some(())
+        (!alive && !left_behind(number)).then_some(())
     })
     .expect("nothing is left behind");
 }
@@ -108,4 +113,30 @@ fn an_unknown_fault_is_a_usage_error_that_names_the_faults() {
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("power-cut") && errors.contains("partition"), "{errors}");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_before_anything_starts() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for (name, message) in [
+        ("web-two-routers-slides", "there is no method `sha`"),
+        ("pi-and-laptop-mistyped", "there is no agent `IPadrrs`"),
+    ] {
+        let dir = fixtures.join(name);
+        let begun = std::time::Instant::now();
+        let output = demo(&["--ha-dir", &dir.display().to_string(), "--fast"]);
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains(message) && errors.contains(name), "{errors}");
+        assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{name}");
+    }
+}
+
+#[test]
+fn on_the_only_path_the_deaf_node_takes_over() {
+    let result = json(&["--json", "--fault", "one-way", "--links", "lan"]);
+    let steps = &result["runs"][0]["steps"];
+    assert_eq!(steps[0]["owners"], serde_json::json!(["pi", "laptop"]));
+    assert_eq!(steps[1]["owners"], serde_json::json!(["laptop", "pi"]));
 }

@@ -1,11 +1,14 @@
 //! `latido demo`: the whole thing on one machine, in network namespaces.
 mod fault;
+mod picture;
 mod table;
 
+use crate::config::{Diagnostic, Source, load, print_all};
 use crate::lab::client::Probe;
 use crate::lab::error::{Doing, Result};
 use crate::lab::pair::{Link, Pair, Settings, Step};
-use crate::lab::{Switch, permission, process};
+use crate::lab::{Switch, heartbeat, permission, process, wait};
+use crate::platform::signal::{self, Signals};
 use clap::{Args as ClapArgs, ValueEnum};
 use fault::{Fault, Measure};
 use std::collections::BTreeMap;
@@ -95,10 +98,17 @@ struct Used {
     pss_kib: u64,
 }
 
-/// Runs the demo: 0 done, 1 when it could not be done.
+/// Ended by Ctrl-C, as shells say it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the demo: 0 done, 1 when it could not be done, 130 interrupted.
 pub fn run(args: &Args) -> ExitCode {
     match demo(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if wait::is_interrupted() => {
+            let _ = writeln!(stderr(), "latido demo: interrupted: everything is cleaned up");
+            ExitCode::from(INTERRUPTED)
+        }
         Err(why) => {
             let _ = writeln!(stderr(), "latido demo: {why}");
             ExitCode::FAILURE
@@ -106,9 +116,48 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// What is wrong with the original files. They are checked where they are, so that what is said
+/// names them; that they are private does not matter, since the copy is.
+fn faults_of(dir: &Path) -> Result<Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    for dir in heartbeat::directories(dir)? {
+        let loaded = load(&Source::Heartbeat(dir));
+        let is_fault = |one: &Diagnostic| one.is_error() && !one.is_about_permissions();
+        if loaded.diagnostics.iter().any(is_fault) {
+            found.extend(loaded.diagnostics.into_iter().filter(|one| !one.is_about_permissions()));
+        }
+    }
+    Ok(found)
+}
+
+/// From now on SIGINT and SIGTERM end what waits, and the laboratory goes in order.
+fn end_on_signals() -> Result<()> {
+    let signals = Signals::install(&[signal::INTERRUPT, signal::TERMINATE])
+        .doing("installing signal handlers")?;
+    let listen = move || {
+        loop {
+            let mut fds = [rustix::event::PollFd::new(&signals, rustix::event::PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, None);
+            if signals.take().is_some() {
+                wait::interrupt();
+            }
+        }
+    };
+    std::thread::Builder::new().spawn(listen).map(drop).doing("starting a thread")
+}
+
 fn demo(args: &Args) -> Result<()> {
-    // First of all: later there are threads, and a user namespace wants one alone.
+    if let Some(dir) = &args.ha_dir {
+        let found = faults_of(dir)?;
+        if !found.is_empty() {
+            print_all(&found);
+            let message = format!("{} has errors: correct them first", dir.display());
+            return Err(crate::lab::Error::new(message));
+        }
+    }
+    // Before there are threads: a user namespace wants one alone.
     permission::acquire()?;
+    end_on_signals()?;
     let program = std::env::current_exe().doing("finding the program itself")?;
     let faults = match args.fault.as_slice() {
         [] => vec![Fault::Switchover, Fault::PowerCut],
@@ -141,28 +190,37 @@ fn one_run(args: &Args, program: &Path, faults: &[Fault]) -> Result<Run> {
         }
     };
     let settings = settings(args, faults);
-    if told {
-        introduce(args, &settings);
-    }
-    let (pair, measure) = match &args.ha_dir {
+    let seconds = Duration::from_secs(args.seconds);
+    let pair = match &args.ha_dir {
         None => {
-            let dead = settings.dead;
-            let pair = Pair::start(program, &settings)?;
-            (pair, Measure { dead, seconds: Duration::from_secs(args.seconds), failback: true })
+            let paths = paths(&args.links);
+            if told {
+                introduce(&settings.nodes, &paths);
+                say(&format!(
+                    "A heartbeat every {} ms; a machine that is silent for {} ms counts as dead.\n",
+                    args.interval, args.dead
+                ));
+            }
+            let only = picture::only(&paths);
+            let measure = Measure { dead: settings.dead, seconds, failback: true, only };
+            (Pair::start(program, &settings)?, measure)
         }
         Some(dir) => {
-            let copy = crate::lab::heartbeat::Copy::of(dir, args.fast)?;
+            let copy = heartbeat::Copy::of(dir, args.fast)?;
+            let path = |(link, name, heartbeats)| picture::Path { link, name, heartbeats };
+            let paths: Vec<picture::Path> = copy.paths().into_iter().map(path).collect();
+            if told {
+                introduce(&copy.nodes(), &paths);
+            }
             for line in copy.notes() {
                 tell(line);
             }
-            let measure = Measure {
-                dead: copy.dead(),
-                seconds: Duration::from_secs(args.seconds),
-                failback: copy.failback(),
-            };
+            let only = picture::only(&paths);
+            let measure = Measure { dead: copy.dead(), seconds, failback: copy.failback(), only };
             (copy.start(program, settings.switch, settings.probe)?, measure)
         }
     };
+    let (pair, measure) = pair;
     let started = Instant::now();
     let owner = pair.ready(measure.dead * 5 + Duration::from_secs(20))?;
     let mut run = Run { start: started.elapsed(), ..Run::default() };
@@ -188,16 +246,11 @@ fn one_run(args: &Args, program: &Path, faults: &[Fault]) -> Result<Run> {
 fn settings(args: &Args, faults: &[Fault]) -> Settings {
     let dead = Duration::from_millis(args.dead);
     let relay = faults.iter().any(|fault| fault.switch() == Switch::Relay);
-    let link = |name: &LinkName| match name {
-        LinkName::Lan => Link::Lan,
-        LinkName::Crossover => Link::Crossover,
-        LinkName::Serial => Link::Serial,
-    };
     Settings {
         interval: Duration::from_millis(args.interval),
         dead,
         initial_dead: (dead * 5).max(Duration::from_secs(5)),
-        links: args.links.iter().map(link).collect(),
+        links: args.links.iter().copied().map(LinkName::link).collect(),
         switch: if relay { Switch::Relay } else { Switch::Bridge },
         probe: Some(match args.probe {
             ProbeName::Http => Probe::Http,
@@ -207,20 +260,34 @@ fn settings(args: &Args, faults: &[Fault]) -> Settings {
     }
 }
 
-fn introduce(args: &Args, settings: &Settings) {
-    say("Two machines and a client, all on this computer, in network namespaces of their own:");
-    say("");
-    say("   pi ──────────── LAN ──────────── laptop        heartbeats go over all three paths;");
-    say("    ├────── crossover cable ──────────┤           one of the two has the address that");
-    say("    └──────── null-modem ─────────────┘           the client asks every millisecond");
-    say("");
-    if args.ha_dir.is_none() {
-        say(&format!(
-            "A heartbeat every {} ms; a machine that is silent for {} ms counts as dead.",
-            settings.interval.as_millis(),
-            settings.dead.as_millis()
-        ));
+impl LinkName {
+    fn link(self) -> Link {
+        match self {
+            LinkName::Lan => Link::Lan,
+            LinkName::Crossover => Link::Crossover,
+            LinkName::Serial => Link::Serial,
+        }
     }
+}
+
+/// The paths of the demo's own configuration: the LAN, which clients need, and what was chosen.
+fn paths(links: &[LinkName]) -> Vec<picture::Path> {
+    let all = [
+        (LinkName::Lan, "LAN"),
+        (LinkName::Crossover, "crossover cable"),
+        (LinkName::Serial, "null-modem"),
+    ];
+    let path = |(link, name): (LinkName, &str)| {
+        let heartbeats = links.contains(&link);
+        let there = heartbeats || link == LinkName::Lan;
+        there.then(|| picture::Path { link: link.link(), name: name.into(), heartbeats })
+    };
+    all.into_iter().filter_map(path).collect()
+}
+
+fn introduce(nodes: &[String; 2], paths: &[picture::Path]) {
+    say("Two machines and a client, all on this computer, in network namespaces of their own:\n");
+    say(&picture::draw(nodes, paths));
     say("");
 }
 

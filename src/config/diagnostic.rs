@@ -96,6 +96,11 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
+    /// Whether it is only about who may read the file, not about what stands in it.
+    pub fn is_about_permissions(&self) -> bool {
+        self.message.starts_with(super::files::NOT_PRIVATE)
+    }
+
     /// The same for programs.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({

@@ -8,6 +8,9 @@ use std::path::Path;
 /// Largest configuration file, in bytes.
 pub(super) const FILE_MAX: u64 = 1 << 17;
 
+/// What is wrong with a file of secrets that is not private; its mode follows.
+pub(super) const NOT_PRIVATE: &str = "others than its owner may read or change it";
+
 /// A file's content and its permission bits.
 pub(super) struct Content {
     pub(super) bytes: Vec<u8>,

@@ -63,8 +63,7 @@ pub(super) fn read(report: &mut Report, path: &Path) -> Option<Keys> {
     let text = String::from_utf8_lossy(&content.bytes);
     let file = report.file(path, &blank_out(&text));
     if content.mode & 0o077 != 0 {
-        let message =
-            format!("others than its owner may read or change it (mode {:04o})", content.mode);
+        let message = format!("{} (mode {:04o})", files::NOT_PRIVATE, content.mode);
         report.error(At::file(file), message, format!("chmod 600 {}", path.display()));
     }
     parse(report, file, &text)

@@ -6,7 +6,7 @@
 use super::client::Probe;
 use super::error::{Doing, Error, Result};
 use super::node::ETC;
-use super::pair::{Files, Pair};
+use super::pair::{Files, Link, Pair};
 use super::plan::{CLIENT, CROSSOVER, Cable, LAN, Machine, Network, Plan, Port, Switch};
 use super::{Lab, Node};
 use std::fmt::Write as _;
@@ -105,6 +105,23 @@ impl Copy {
     /// What the laboratory made of the files, in sentences.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The nodes' names, the preferred one first.
+    pub fn nodes(&self) -> [String; 2] {
+        self.preferred_first()
+    }
+
+    /// Each way between the nodes, the LAN first: its name, and whether heartbeats use it.
+    pub fn paths(&self) -> Vec<(Link, String, bool)> {
+        let heard = heartbeat_interfaces(&Words::of(&self.texts[0][0]));
+        let networks = self.interfaces.iter().enumerate().map(|(index, interface)| {
+            let (link, kind) =
+                if index == 0 { (Link::Lan, "LAN") } else { (Link::Crossover, "cable") };
+            (link, format!("{kind} ({interface})"), heard.contains(interface))
+        });
+        let serial = self.baud.map(|_| (Link::Serial, "null-modem".to_owned(), true));
+        networks.chain(serial).collect()
     }
 
     /// Silence after which a node is dead.
@@ -272,21 +289,30 @@ fn read(dir: &Path) -> Result<[[String; 3]; 2]> {
         }
         Ok(texts)
     };
+    let dirs = directories(dir)?;
+    match dirs.as_slice() {
+        [one, two] => Ok([read_one(one)?, read_one(two)?]),
+        _ => read_one(dir).map(|texts| [texts.clone(), texts]),
+    }
+}
+
+/// The directories with an `ha.cf`: `dir` itself, or two in it, one for each node.
+///
+/// # Errors
+/// When it is neither.
+pub fn directories(dir: &Path) -> Result<Vec<PathBuf>> {
     if dir.join("ha.cf").exists() {
-        let texts = read_one(dir)?;
-        return Ok([texts.clone(), texts]);
+        return Ok(vec![dir.to_path_buf()]);
     }
     let entries = fs::read_dir(dir).doing(format!("reading {}", dir.display()))?;
     let mut inner: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     inner.retain(|path| path.join("ha.cf").exists());
     inner.sort();
-    match inner.as_slice() {
-        [one, two] => Ok([read_one(one)?, read_one(two)?]),
-        _ => Err(Error::new(format!(
-            "{} has no ha.cf, nor two directories with one each",
-            dir.display()
-        ))),
+    if inner.len() != 2 {
+        let message = format!("{} has no ha.cf, nor two directories with one each", dir.display());
+        return Err(Error::new(message));
     }
+    Ok(inner)
 }
 
 /// Puts the texts in the nodes' order: a directory whose haresources names the other node first
@@ -361,8 +387,8 @@ fn address(resources: &Words) -> Option<Found> {
     })
 }
 
-/// The interface of the clients' network first, then those of heartbeats alone.
-fn interfaces(hacf: &Words, named: Option<&str>) -> Vec<String> {
+/// The interfaces that the links name, in the order of the file.
+fn heartbeat_interfaces(hacf: &Words) -> Vec<String> {
     let mut links: Vec<String> = Vec::new();
     let mut add = |interface: &str| {
         if !links.iter().any(|known| known == interface) {
@@ -374,6 +400,12 @@ fn interfaces(hacf: &Words, named: Option<&str>) -> Vec<String> {
             args.take(if all { usize::MAX } else { 1 }).for_each(&mut add);
         }
     }
+    links
+}
+
+/// The interface of the clients' network first, then those of heartbeats alone.
+fn interfaces(hacf: &Words, named: Option<&str>) -> Vec<String> {
+    let mut links = heartbeat_interfaces(hacf);
     // Unnamed, it is one that heartbeats share with others (unicast, multicast) or the first of
     // the machine; a second interface with broadcast alone is a cable of the nodes' own.
     let shared = hacf.first("ucast").or(hacf.first("mcast"));

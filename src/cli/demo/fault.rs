@@ -1,7 +1,7 @@
 //! The faults that `latido demo` can bring about.
 use crate::lab::error::{Error, Result};
 use crate::lab::node::Node;
-use crate::lab::pair::{Expect, Pair, Step};
+use crate::lab::pair::{Expect, Link, Pair, Step};
 use crate::lab::relay::Fate;
 use crate::lab::{CROSSOVER, LAN, Switch, cable::End, wait};
 use clap::ValueEnum;
@@ -56,6 +56,8 @@ pub(super) struct Measure {
     pub(super) seconds: Duration,
     /// Whether the group returns to the preferred node by itself.
     pub(super) failback: bool,
+    /// The only path that carries heartbeats, if there is no other.
+    pub(super) only: Option<Link>,
 }
 
 /// Tells what is about to happen, in a line for newcomers.
@@ -80,15 +82,19 @@ pub(super) fn run(
         Fault::KillAll => scene.kill_all(),
         Fault::Freeze => scene.freeze(),
         Fault::LanCable => scene.lan_cable(),
-        Fault::CrossoverCable => scene.quiet_cable("crossover cable pulled", |pair, plugged| {
-            pair.lab.set_cables(CROSSOVER, plugged)
-        }),
-        Fault::SerialCable => scene.quiet_cable("serial cable pulled", |pair, plugged| {
-            let none = || Error::new("this configuration has no serial cable");
-            pair.lab.cable(0).ok_or_else(none)?;
-            set_serial(pair, plugged);
-            Ok(())
-        }),
+        Fault::CrossoverCable => {
+            scene.quiet_cable(Link::Crossover, "crossover cable pulled", |pair, plugged| {
+                pair.lab.set_cables(CROSSOVER, plugged)
+            })
+        }
+        Fault::SerialCable => {
+            scene.quiet_cable(Link::Serial, "serial cable pulled", |pair, plugged| {
+                let none = || Error::new("this configuration has no serial cable");
+                pair.lab.cable(0).ok_or_else(none)?;
+                set_serial(pair, plugged);
+                Ok(())
+            })
+        }
         Fault::OneWay => scene.one_way(),
         Fault::Partition => scene.partition(),
         Fault::Loss => scene.loss(),
@@ -200,7 +206,7 @@ impl Scene<'_> {
             node.signal_family(daemon, Signal::STOP);
             Ok(())
         })?;
-        std::thread::sleep((self.measure.dead * 3).saturating_sub(frozen.elapsed()));
+        wait::pass((self.measure.dead * 3).saturating_sub(frozen.elapsed()))?;
         (self.tell)("It goes on, and has to find out that it is late.");
         self.give_back("thawed", |_| {
             node.signal_family(daemon, Signal::CONT);
@@ -210,50 +216,86 @@ impl Scene<'_> {
 
     fn lan_cable(&mut self) -> Result<()> {
         let node = self.owner;
-        (self.tell)(&format!("The LAN cable of {} is pulled; heartbeats still pass.", node.name()));
+        let heartbeats = match self.measure.only {
+            Some(Link::Lan) => "with it go the heartbeats",
+            _ => "heartbeats still pass",
+        };
+        (self.tell)(&format!("The LAN cable of {} is pulled; {heartbeats}.", node.name()));
         self.step("LAN cable pulled", &self.to_peer(), |_| node.set_cable(LAN, false))?;
         (self.tell)("It is plugged in again.");
         self.give_back("plugged in", |_| node.set_cable(LAN, true))
     }
 
-    fn quiet_cable(&mut self, name: &str, set: impl Fn(&Pair, bool) -> Result<()>) -> Result<()> {
+    fn quiet_cable(
+        &mut self,
+        link: Link,
+        name: &str,
+        set: impl Fn(&Pair, bool) -> Result<()>,
+    ) -> Result<()> {
+        if self.measure.only == Some(link) {
+            (self.tell)(&format!("{name}: it was the only path, so both live and hear nothing."));
+            return self.cut(name, "plugged in", set);
+        }
         (self.tell)(&format!("{name}: the other paths live, nothing may move."));
         self.step(name, &self.calm(), |pair| set(pair, false))?;
+        (self.tell)("It is plugged in again.");
         self.step("plugged in", &self.calm(), |pair| set(pair, true))
     }
 
     fn one_way(&mut self) -> Result<()> {
         let (owner, peer) = (self.owner.name().to_owned(), self.peer.clone());
-        (self.tell)(&format!("On the LAN {peer} does not hear {owner} any more, but is heard."));
-        self.step("one way", &self.calm(), |pair| {
+        let alone = self.measure.only == Some(Link::Lan);
+        // docs/rules.md: on the only path the deaf node takes over, and the other lets go.
+        let (outcome, expect) = if alone {
+            ("it takes over, and the other, who hears that, lets go", self.to_peer())
+        } else {
+            ("the other paths live, nothing may move", self.calm())
+        };
+        (self.tell)(&format!(
+            "On the LAN {peer} does not hear {owner} any more, but is heard: {outcome}."
+        ));
+        self.step("one way", &expect, |pair| {
             pair.lab.relay(LAN)?.set(&owner, &peer, Fate::LOST);
             Ok(())
         })?;
-        self.step("both ways", &self.calm(), |pair| {
+        (self.tell)("The LAN carries both ways again.");
+        let heal = |pair: &Pair| {
             pair.lab.relay(LAN)?.heal();
             Ok(())
-        })
+        };
+        if alone {
+            return self.give_back("both ways", heal);
+        }
+        self.step("both ways", &self.calm(), heal)
     }
 
     fn partition(&mut self) -> Result<()> {
         (self.tell)("Every path between the nodes is cut. Both live, and the client reaches both.");
+        self.cut("split", "healed", set_paths)
+    }
+
+    /// Cuts all there is between the nodes for three dead times.
+    fn cut(
+        &mut self,
+        name: &str,
+        healed: &str,
+        set: impl Fn(&Pair, bool) -> Result<()>,
+    ) -> Result<()> {
         let period = self.measure.dead * 3;
         let address = self.pair.address();
-        self.free_step("split", |pair| {
-            set_paths(pair, false)?;
-            std::thread::sleep(period);
-            Ok(())
+        self.free_step(name, |pair| {
+            set(pair, false)?;
+            wait::pass(period)
         })?;
         (self.tell)("The paths are joined again: one of two owners has to let go.");
         let limit = self.measure.dead * 10 + Duration::from_secs(20);
-        self.free_step("healed", |pair| {
-            set_paths(pair, true)?;
+        self.free_step(healed, |pair| {
+            set(pair, true)?;
             wait::until(limit, "one owner", || {
                 (pair.lab.ownership().holders(address).len() == 1).then_some(())
             })?;
             // Late announcements are part of the story.
-            std::thread::sleep(Duration::from_secs(2));
-            Ok(())
+            wait::pass(Duration::from_secs(2))
         })
     }
 
@@ -288,6 +330,7 @@ impl Scene<'_> {
         let (owner, peer) = (self.owner.name().to_owned(), self.peer.clone());
         self.step(name, &Expect::Owner(peer), deed)?;
         let limit = self.measure.dead * 10 + Duration::from_secs(20);
+        (self.tell)(&format!("auto_failback is off: {owner} is told to take the address back."));
         // Refused until the two have heard each other.
         self.step("failback", &self.to_owner(), |pair| {
             wait::until(limit, format!("{owner} to take over"), || {

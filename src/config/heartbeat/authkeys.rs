@@ -40,8 +40,7 @@ pub(super) fn read(path: &Path, cluster: &str, report: &mut Report) -> Option<Ke
     let secrets = keys.iter().any(|key| matches!(key.method, Method::Secret(_)));
     // Without a secret there is nothing to protect from being read.
     if content.mode & if secrets { 0o066 } else { 0o022 } != 0 {
-        let message =
-            format!("others than its owner may read or change it (mode {:04o})", content.mode);
+        let message = format!("{} (mode {:04o})", files::NOT_PRIVATE, content.mode);
         report.error(At::file(file), message, format!("chmod 600 {}", path.display()));
     }
     if faulty {
