@@ -303,9 +303,8 @@ impl SharedWords {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new shared mapping at an address of the kernel's choice, which refuses one
         // that is longer than the map.
-        let start = unsafe {
-            mmap(std::ptr::null_mut(), words * 4, protection, MapFlags::SHARED, fd, 0)?
-        };
+        let start =
+            unsafe { mmap(std::ptr::null_mut(), words * 4, protection, MapFlags::SHARED, fd, 0)? };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(SharedWords { start, words })
     }
@@ -380,7 +379,11 @@ impl Program {
     /// `PERM` without CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before Linux 5.8) in the first user
     /// namespace; `INVAL` or `ACCES` from the verifier, with what it said.
     #[allow(unsafe_code)]
-    pub fn load(name: &str, code: &[[u8; 8]], licence: &std::ffi::CStr) -> Result<Program, LoadError> {
+    pub fn load(
+        name: &str,
+        code: &[[u8; 8]],
+        licence: &std::ffi::CStr,
+    ) -> Result<Program, LoadError> {
         // prog_type, insn_cnt, insns, license, prog_name
         let attributes = || {
             Attributes::new()
@@ -506,9 +509,7 @@ impl Program {
             Attributes::new().number(0, index).fd(4, &self.0).number(8, direction.tcx());
         // SAFETY: no pointers.
         match unsafe { bpf(PROG_DETACH, &mut attributes) } {
-            Err(error)
-                if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) =>
-            {
+            Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
                 Err(error)
             }
             Ok(_) | Err(_) => Ok(()),

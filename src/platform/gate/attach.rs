@@ -46,9 +46,9 @@ impl Tag {
     /// The tag that belongs to a name; the same name always has the same one.
     pub fn of(name: &[u8]) -> Tag {
         // FNV-1a, 32 bits. Handles of filters are positive.
-        let hash = name
-            .iter()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+        let hash = name.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
         Tag((hash & 0x7fff_ffff).max(1))
     }
 
@@ -161,9 +161,7 @@ fn is_gated(link: &Link, all: &[Link]) -> bool {
 }
 
 fn is_ours(filter: &Filter, tag: Tag) -> bool {
-    filter.kind == "bpf"
-        && filter.handle == tag.0
-        && (filter.name == GUEST || filter.name == OWNER)
+    filter.kind == "bpf" && filter.handle == tag.0 && (filter.name == GUEST || filter.name == OWNER)
 }
 
 /// The first priority where a `bpf` filter for all protocols may stand. In one that holds such

@@ -127,7 +127,8 @@ impl Gate {
         let old = attach::predecessor(&mut socket, tag)
             .map_err(failed("look for a lease gate of before"))?;
         if let Some(old) = old {
-            carry_over(&old, groups, &deadlines).map_err(failed("read the lease gate of before"))?;
+            carry_over(&old, groups, &deadlines)
+                .map_err(failed("read the lease gate of before"))?;
         }
         let monitor = Monitor::links_only().map_err(failed("watch the interfaces"))?;
         let ingress = load(tag, Direction::Ingress, &maps)?;

@@ -58,12 +58,12 @@ const SKB_INDEX: i16 = 40;
 // The stack, below its end. An address is a key of 16 bytes; IPv4 is mapped (::ffff:a.b.c.d).
 const KEY: i16 = -16;
 const KEY_V4: i16 = KEY + 12;
-/// What was read of the packet: EtherType and the first 20 bytes behind it.
-const HEAD: i16 = -40;
+/// What was read of the packet: EtherType and the first 20 bytes behind it, which are aligned.
+const HEAD: i16 = -42;
 const HEAD_LEN: i32 = 22;
 const HEAD_L3: i16 = HEAD + 2;
 /// `struct bpf_fib_lookup`.
-const FIB: i16 = -104;
+const FIB: i16 = -112;
 const FIB_LEN: i16 = 64;
 const FIB_INDEX: i16 = FIB + 8;
 const FIB_TO: i16 = FIB + 32;
@@ -166,30 +166,28 @@ impl<'a> Build<'a> {
 
     /// RFC 826: hardware, protocol, lengths, operation, sender (Ethernet, IPv4), target.
     fn arp(&mut self, start: Label) {
-        const LENGTHS: i16 = HEAD_L3 + 2;
+        const PROTOCOL: i16 = HEAD_L3 + 2;
+        const LENGTHS: i16 = HEAD_L3 + 4;
         const OPERATION: i16 = HEAD_L3 + 6;
-        const SENDER: i16 = HEAD_L3 + 14;
+        const SENDER_AT: i32 = 2 + 14;
         const TARGET_AT: i32 = 2 + 24;
         self.code.here(start);
-        self.code.load(Size::Word, R1, Fp, LENGTHS);
-        self.code.jump_if_32(R1, If::NotEqual, word([0x08, 0x00, 6, 4]), self.pass);
-        match self.direction {
-            Direction::Egress => self.code.load(Size::Word, R1, Fp, SENDER),
-            Direction::Ingress => {
-                self.code.load(Size::Half, R1, Fp, OPERATION);
-                self.code.jump_if(R1, If::NotEqual, half([0, 1]), self.pass);
-                self.code.load(Size::Word, R8, Fp, SENDER);
-                self.read(TARGET_AT, HEAD, 4);
-                self.code.load(Size::Word, R1, Fp, HEAD);
-                // Who asks for its own address announces it: our neighbour table must learn.
-                let asks = self.code.label();
-                self.code.copy(R2, R1);
-                self.code.subtract_reg(R2, R8);
-                self.code.jump_if_32(R2, If::NotEqual, 0, asks);
-                self.code.jump(self.pass);
-                self.code.here(asks);
-            }
+        for (at, wanted) in [(PROTOCOL, [0x08, 0x00]), (LENGTHS, [6, 4])] {
+            self.code.load(Size::Half, R1, Fp, at);
+            self.code.jump_if(R1, If::NotEqual, half(wanted), self.pass);
         }
+        self.code.load(Size::Half, R9, Fp, OPERATION);
+        self.read(SENDER_AT, KEY_V4, 4);
+        if self.direction == Direction::Ingress {
+            self.code.jump_if(R9, If::NotEqual, half([0, 1]), self.pass);
+            self.code.load(Size::Word, R8, Fp, KEY_V4);
+            self.read(TARGET_AT, KEY_V4, 4);
+            // Who asks for its own address announces it: our neighbour table must learn.
+            self.code.load(Size::Word, R1, Fp, KEY_V4);
+            self.code.subtract_reg(R1, R8);
+            self.code.jump_if_32(R1, If::Equal, 0, self.pass);
+        }
+        self.code.load(Size::Word, R1, Fp, KEY_V4);
         self.key_v4();
         self.judge(self.pass, self.drop);
     }
