@@ -3,7 +3,7 @@
 //! `core` decides everything and knows nothing of Linux; the other modules move its frames, carry
 //! out its decisions and talk to people. An arrow never points up:
 //! `cli → control → engine → {link, resource, platform, config} → core`.
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", feature = "_sim", test)), no_std)]
 
 pub mod core;
 
@@ -25,6 +25,8 @@ pub mod platform;
 pub mod resource;
 #[cfg(feature = "std")]
 pub mod runtime;
+#[cfg(any(test, feature = "_sim"))]
+pub mod sim;
 #[cfg(feature = "std")]
 pub mod supervisor;
 #[cfg(feature = "std")]

@@ -5,11 +5,15 @@ use crate::control::{Client, ClientError, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the status.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a new engine may take after a reload.
+const ENGINE_BACK: Duration = Duration::from_secs(10);
 
 const STANDBY: &str = "\
 Without --group this node hands everything over and takes nothing while another node can, until
@@ -111,10 +115,29 @@ pub(super) fn stop(args: &StopArgs) -> ExitCode {
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> ExitCode {
-    let outcome = Client::connect(&args.place.runtime_dir)
-        .and_then(|mut client| client.order(Order::Reload, &[]))
-        .map(|answer| answer.note.unwrap_or_else(|| "in force".into()));
-    conclude(Order::Reload, outcome.map_err(Trouble::Client))
+    conclude(Order::Reload, read_again(&args.place.runtime_dir))
+}
+
+/// What has changed is in force once a new engine answers.
+fn read_again(runtime_dir: &Path) -> Result<String, Trouble> {
+    let mut client = Client::connect(runtime_dir)?;
+    let before = client.status()?.pid;
+    let answer = client.order(Order::Reload, &[])?;
+    if !answer.restarts {
+        return Ok(answer.note.unwrap_or_else(|| "in force".into()));
+    }
+    let started = Instant::now();
+    while started.elapsed() < ENGINE_BACK {
+        let status = Client::connect(runtime_dir).and_then(|mut client| client.status());
+        if status.is_ok_and(|report| report.pid != before) {
+            return Ok(timed("in force", started));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(Trouble::Failed(format!(
+        "the new engine does not answer after {} s; see its log",
+        ENGINE_BACK.as_secs()
+    )))
 }
 
 /// Why a command did not come to its end.

@@ -22,7 +22,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_enum)]
     fault: Vec<Fault>,
     /// Do everything so many times, each in a laboratory built anew.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
     /// Print results for programs: every run, and medians.
     #[arg(long)]

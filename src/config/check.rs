@@ -73,7 +73,10 @@ fn check_nodes(raw: &Raw, report: &mut Report) {
 }
 
 fn check_timing(timing: &RawTiming, report: &mut Report) {
-    let RawTiming { interval, warn, dead, initial_dead, failback_delay } = timing;
+    let RawTiming { readable, interval, warn, dead, initial_dead, failback_delay } = timing;
+    if !readable {
+        return;
+    }
     let show = format_duration;
     if interval.value < Duration::from_millis(1) || interval.value > Duration::from_secs(3600) {
         let message = format!("an interval of {} cannot be kept", show(interval.value));

@@ -23,6 +23,8 @@ pub(super) struct Raw {
 
 /// Times, each with the place to point at; defaults are filled in.
 pub(super) struct RawTiming {
+    /// No default stands for a time that could not be read: they can be compared.
+    pub(super) readable: bool,
     pub(super) interval: Located<Duration>,
     pub(super) warn: Located<Duration>,
     pub(super) dead: Located<Duration>,

@@ -12,7 +12,7 @@ pub use client::{Client, ClientError};
 pub use protocol::{Answer, Order, Request, refusal};
 pub use server::{Hooks, Server};
 
-use crate::core::id::GroupSet;
+use crate::core::id::{GroupSet, LinkId};
 use crate::core::io::{Command, Reply, Status};
 use crate::core::limits::LINKS_MAX;
 use crate::core::time::Instant;
@@ -20,8 +20,8 @@ use heapless::spsc::{Consumer, Producer, Queue};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Requests and answers that may be under way at once; more than clients.
 const QUEUE: usize = 32;
@@ -37,6 +37,34 @@ pub struct Snapshot {
     pub status: Status,
     /// Why each link is down, as the kernel's `errno`; 0: it is not, or nobody knows.
     pub link_errno: [i32; LINKS_MAX],
+}
+
+/// Why links could not be opened, in words. Rarely written, so a lock will do: the engine only
+/// tries it, and moves into it what the opener has written.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Mutex<[Option<Trouble>; LINKS_MAX]>>);
+
+/// What stands in the way of a link, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What stands in the way.
+    pub why: String,
+    /// What to do about it.
+    pub cure: String,
+}
+
+impl Troubles {
+    /// Notes a trouble, or its end. Never waits; what cannot be noted now is told by the log.
+    pub fn note(&self, link: LinkId, trouble: Option<Trouble>) {
+        if let Ok(mut troubles) = self.0.try_lock() {
+            troubles[link.index()] = trouble;
+        }
+    }
+
+    /// The trouble of a link.
+    pub fn of(&self, link: LinkId) -> Option<Trouble> {
+        self.0.lock().ok()?[link.index()].clone()
+    }
 }
 
 /// What the server shares with the engine besides the queues.

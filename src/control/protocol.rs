@@ -66,6 +66,9 @@ pub struct Answer {
     /// What was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// It comes into force with a new engine, which is being started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarts: bool,
 }
 
 impl Answer {
@@ -76,7 +79,7 @@ impl Answer {
 
     /// Not done: why, and what to do about it.
     pub fn no(why: impl Into<String>, cure: impl Into<String>) -> Answer {
-        Answer { ok: false, why: Some(why.into()), cure: Some(cure.into()), note: None }
+        Answer { ok: false, why: Some(why.into()), cure: Some(cure.into()), ..Answer::default() }
     }
 }
 
@@ -122,7 +125,8 @@ pub fn refusal(refusal: Refusal, names: &Names) -> Answer {
         }
         Refusal::NobodyToTake(group) => Answer::no(
             format!("no other node can take {}", names.group(group)),
-            "see `latido status`: another node must be alive, not in standby, and able to run it",
+            "see `latido status`: another node must be alive (not late), not in standby, and able to \
+             run it",
         ),
         Refusal::NotAble(group) => {
             let name = names.group(group);

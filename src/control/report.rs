@@ -1,7 +1,7 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
-use super::Snapshot;
+use super::{Snapshot, Troubles};
 use crate::config::{Config, Kind, Rule, Source};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
@@ -35,6 +35,8 @@ pub struct Facts {
     pub started: Instant,
     /// The supervisor's process, if there is one.
     pub supervisor: Option<u32>,
+    /// Why links could not be opened.
+    pub troubles: Troubles,
 }
 
 impl Facts {
@@ -75,6 +77,7 @@ impl Facts {
             realtime,
             started,
             supervisor: None,
+            troubles: Troubles::default(),
         }
     }
 }
@@ -310,8 +313,10 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
             .map(|link| {
                 let up = status.links_up.contains(link);
                 let errno = snapshot.link_errno[link.index()];
-                let error = (!up && errno != 0)
-                    .then(|| std::io::Error::from_raw_os_error(errno).to_string());
+                let trouble = facts.troubles.of(link);
+                let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
+                let lost = || std::io::Error::from_raw_os_error(errno).to_string();
+                let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
                 LinkReport { name: facts.names.link(link).to_owned(), up, error }
             })
             .collect(),

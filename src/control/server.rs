@@ -31,7 +31,7 @@ pub struct Hooks {
     /// it may block. Returns the new facts, and a note for whoever asked; on an error nothing has
     /// changed.
     #[allow(clippy::type_complexity)]
-    pub reload: Box<dyn FnMut() -> Result<(Facts, String), Answer> + Send>,
+    pub reload: Box<dyn FnMut() -> Result<(Facts, Answer), Answer> + Send>,
 }
 
 /// The running server. Its socket is removed when it is dropped.
@@ -296,12 +296,13 @@ impl Desk {
 
     fn reload(&mut self) -> Answer {
         match (self.hooks.reload)() {
-            Ok((facts, note)) => {
+            Ok((facts, answer)) => {
                 self.teller.rename(facts.names.clone());
                 self.facts = facts;
                 self.teller.reopen();
+                let note = answer.note.as_deref().unwrap_or("in force");
                 self.teller.say(Level::Notice, format!("configuration read again: {note}"));
-                Answer::done(Some(note))
+                answer
             }
             Err(answer) => {
                 // Log files are opened anew all the same: SIGHUP means that to log rotation.

@@ -31,7 +31,7 @@ fn scene(name: &str, decide: impl Fn(Command) -> Option<Reply> + Send + 'static)
         move || {
             reloads += 1;
             match reloads {
-                1 => Ok((facts.clone(), "2 groups".to_owned())),
+                1 => Ok((facts.clone(), Answer::done(Some("2 groups".to_owned())))),
                 _ => Err(Answer::no("latido.toml:3: no such key", "remove the line")),
             }
         }

@@ -43,6 +43,8 @@ pub struct Cluster {
     pub(super) events: Events,
     pub(super) counters: Counters,
     pub(super) next_beat: Instant,
+    /// What falls due next by the tables, since the last turn.
+    due: Deadline,
     pub(super) beats: u64,
     /// Sequence number of the last frame sent.
     pub(super) sent: u64,
@@ -85,6 +87,7 @@ impl Cluster {
             events: Events::default(),
             counters: Counters::default(),
             next_beat: now,
+            due: Deadline { at: now, timer: Timer::InitialDead },
             beats: 0,
             sent: now.micros(),
             cloned: false,
@@ -112,16 +115,31 @@ impl Cluster {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
         self.notice_pause(now);
+        // A flood of worthless frames costs no decisions: nothing has changed, no time has passed.
+        let mut changed = now > self.now;
         self.now = now;
         match input {
             Input::Tick => {}
-            Input::Frame { link, bytes } => self.frame(link, bytes),
-            Input::Link { link, up } => self.link(link, up),
-            Input::Able { group, able } => self.groups[group.index()].able = able,
-            Input::Report { group, job, outcome } => self.report(group, job, outcome),
-            Input::Command { id, command } => self.reply = Some((id, self.command(command))),
+            Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
+            Input::Link { link, up } => changed |= self.link(link, up),
+            Input::Able { group, able } => {
+                // The others count on it: told at once.
+                let before = ::core::mem::replace(&mut self.groups[group.index()].able, able);
+                self.urgent |= before != able;
+                changed = true;
+            }
+            Input::Report { group, job, outcome } => {
+                self.report(group, job, outcome);
+                changed = true;
+            }
+            Input::Command { id, command } => {
+                self.reply = Some((id, self.command(command)));
+                changed = true;
+            }
         }
-        self.turn();
+        if changed {
+            self.turn();
+        }
     }
 
     /// The next thing to do, or `None`: wait for the next input.
@@ -140,7 +158,9 @@ impl Cluster {
         if let Some(transmit) = self.transmit(frame) {
             return Some(transmit);
         }
-        if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Start) {
+        if let Some((group, job)) =
+            self.unissued(|kind| matches!(kind, JobKind::Start | JobKind::Adopt))
+        {
             return Some(Output::Start { group, job });
         }
         if let Some((group, job)) = self.unissued(|kind| kind == JobKind::Probe) {
@@ -166,16 +186,24 @@ impl Cluster {
 
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
-        let mut soonest = Deadline { at: self.next_beat, timer: Timer::Heartbeat };
+        let beat = if self.urgent || self.next_beat <= self.now {
+            // A frame was held back because its sequence number would have repeated.
+            Instant::from_micros(self.sent) + Duration::from_micros(1)
+        } else {
+            self.next_beat
+        };
+        let beat = Deadline { at: beat, timer: Timer::Heartbeat };
+        if self.due.at < beat.at { self.due } else { beat }
+    }
+
+    /// What falls due next, heartbeats left aside.
+    fn next_due(&self) -> Deadline {
+        let mut soonest = Deadline { at: Instant::NEVER, timer: Timer::Heartbeat };
         let mut consider = |at: Instant, timer: Timer| {
             if at > self.now && at < soonest.at {
                 soonest = Deadline { at, timer };
             }
         };
-        if self.urgent {
-            // A frame was held back because its sequence number would have repeated.
-            consider(self.now + Duration::from_micros(1), Timer::Heartbeat);
-        }
         if !self.ready {
             consider(self.started + self.config.initial_dead, Timer::InitialDead);
         }
@@ -198,51 +226,54 @@ impl Cluster {
     /// `None`: nothing of it may run here.
     pub fn vouched_until(&self, group: GroupId) -> Option<Instant> {
         let state = &self.groups[group.index()];
+        if let Some((term, held)) = state.adoptable {
+            // A probe may take longer than our predecessor vouched, and the peer waits for its end:
+            // what will be adopted is kept until then.
+            let ours = term >= state.term && self.own_vote_is_free(group);
+            return Some(if ours { self.now + self.config.dead } else { held });
+        }
         let up =
             state.claim.is_some() && (state.is_up() || state.phase == super::io::Phase::Stopping);
         // The node's own vote: `dead` after the last turn of the engine's loop.
         up.then(|| self.now + self.config.dead)
     }
 
-    fn frame(&mut self, link: LinkId, bytes: &[u8]) {
+    /// Whether the frame changed anything but counters.
+    fn frame(&mut self, link: LinkId, bytes: &[u8]) -> bool {
         let header = match Header::decode(bytes) {
-            Ok(header) => header,
-            Err(
+            Ok(header) if header.tag != self.config.tag => {
+                self.counters.foreign += 1;
+                return false;
+            }
+            Ok(header) if header.node.index() < self.config.voters => header,
+            Ok(_)
+            | Err(
                 DecodeError::Length | DecodeError::Version | DecodeError::Node | DecodeError::Body,
             ) => {
                 self.counters.malformed += 1;
-                return;
+                return false;
             }
         };
-        if header.tag != self.config.tag {
-            self.counters.foreign += 1;
-            return;
-        }
-        if header.node.index() >= self.config.voters {
-            self.counters.malformed += 1;
-            return;
-        }
-        if header.node == self.config.me && header.incarnation == self.incarnation {
+        let own = header.node == self.config.me && header.incarnation == self.incarnation;
+        if own && header.sequence <= self.sent {
             // Broadcasts come back to their sender: not worth opening.
-            if header.sequence <= self.sent {
-                self.counters.own += 1;
-                return;
-            }
+            self.counters.own += 1;
+            return false;
         }
         let mut clear = [0; FRAME_MAX];
         let Ok(text) = self.config.keys.open(&header, bytes, &mut clear) else {
             self.counters.unsealed += 1;
-            return;
-        };
-        let Ok(body) = Body::decode(text) else {
-            self.counters.unreadable += 1;
-            return;
+            return false;
         };
         if header.node == self.config.me {
             self.own_frame(&header);
-            return;
+            return false;
         }
-        self.take(link, &header, body);
+        let Ok(body) = Body::decode(text) else {
+            self.counters.unreadable += 1;
+            return false;
+        };
+        self.take(link, &header, body)
     }
 
     /// An authentic frame in our name that we did not send: another machine of that name, or an old
@@ -256,7 +287,7 @@ impl Cluster {
         }
     }
 
-    fn take(&mut self, link: LinkId, header: &Header, body: Body) {
+    fn take(&mut self, link: LinkId, header: &Header, body: Body) -> bool {
         let judge = Judge {
             now: self.now,
             dead: self.config.dead,
@@ -282,6 +313,8 @@ impl Cluster {
             }
             Taken::Deaf => {
                 self.counters.fresh += 1;
+                // After a partition the first frame that passes makes both hear each other.
+                self.answer();
                 self.vote(header);
             }
             Taken::Doubled => self.counters.doubled += 1,
@@ -289,20 +322,26 @@ impl Cluster {
             Taken::Replaced => self.counters.replaced += 1,
             Taken::Unproven => {
                 self.counters.stale += 1;
-                // Answer, so that it can prove itself; but nobody makes us shout.
-                let last = Instant::from_micros(self.sent);
-                self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
+                // So that it can prove itself.
+                self.answer();
             }
             Taken::FromTheFuture => {
                 self.events.push(Event::Clone(header.node));
                 self.cloned = true;
             }
         }
+        !matches!(taken, Taken::Stale | Taken::Replaced)
     }
 
-    fn link(&mut self, link: LinkId, up: bool) {
+    /// Sends a frame out of turn; but nobody makes us shout.
+    fn answer(&mut self) {
+        let last = Instant::from_micros(self.sent);
+        self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
+    }
+
+    fn link(&mut self, link: LinkId, up: bool) -> bool {
         if !self.config.links().contains(link) || self.links_up.contains(link) == up {
-            return;
+            return false;
         }
         self.links_up.set(link, up);
         if up {
@@ -316,6 +355,7 @@ impl Cluster {
             // The others learn at once on the links that are left.
             self.urgent = true;
         }
+        true
     }
 
     /// A process that stood still must doubt itself before its peers: its own votes are over once
@@ -343,6 +383,7 @@ impl Cluster {
             self.decide(group);
         }
         self.watch_end();
+        self.due = self.next_due();
     }
 
     fn watch_ready(&mut self) {
@@ -364,12 +405,6 @@ impl Cluster {
             let peer = &mut self.peers[node.index()];
             let state = peer.state(now, warn, dead, waiting);
             let told = ::core::mem::replace(&mut peer.told, state);
-            let alive = matches!(state, NodeState::Alive | NodeState::Late);
-            if !alive {
-                peer.alive_since = None;
-            } else if peer.alive_since.is_none() {
-                peer.alive_since = Some(now);
-            }
             if told != state {
                 let silence = peer.silence(now).unwrap_or(now.since(self.started));
                 self.tell_node(node, told, state, silence);
@@ -388,6 +423,12 @@ impl Cluster {
 
     fn tell_node(&mut self, node: NodeId, told: NodeState, state: NodeState, silence: Duration) {
         let was_alive = matches!(told, NodeState::Alive | NodeState::Late);
+        if told == NodeState::Dead {
+            // While we could not hear it, it may have owned what we own, and misled our clients.
+            for group in &mut self.groups {
+                group.announce |= group.phase == super::io::Phase::Running;
+            }
+        }
         let event = match state {
             NodeState::Alive if was_alive => return,
             NodeState::Alive => Event::NodeAlive(node),

@@ -43,14 +43,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether these groups, as far as this node has them, have somewhere to go.
+    /// Whether these groups, as far as this node has them, have somewhere to go: to a node that
+    /// does not stand back itself (it would not take them from us) and is not late.
     fn hand_over(&self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
             let group = &self.groups[id.index()];
             if group.phase == Phase::Blocked {
                 return Err(Refusal::Blocked(id));
             }
-            if group.claim.is_some() && self.candidates(id).without(self.config.me).is_empty() {
+            if group.claim.is_some() && self.successor(id, false).is_none() {
                 return Err(Refusal::NobodyToTake(id));
             }
         }
@@ -78,10 +79,11 @@ impl Cluster {
 
     fn fail_back(&mut self, groups: GroupSet) -> Reply {
         for id in groups.iter() {
-            let owned = self.groups[id.index()].claim.is_some();
+            let group = &self.groups[id.index()];
+            let owned = group.claim.is_some() && group.phase != Phase::Blocked;
             let preferred = self.preferred(id);
-            if owned && preferred.is_some_and(|node| self.rank(id, node).is_none_or(|rank| rank.0))
-            {
+            let sound = |node| self.prompt(node) && self.rank(id, node).is_some_and(|rank| !rank.0);
+            if owned && preferred.is_some_and(|node| !sound(node)) {
                 return Err(Refusal::PreferredAway(id));
             }
             if self.blocked_elsewhere(id) {
@@ -90,7 +92,11 @@ impl Cluster {
         }
         self.standby = false;
         for id in groups.iter() {
-            if self.groups[id.index()].claim.is_some() {
+            if self.groups[id.index()].phase == Phase::Blocked {
+                // Somebody has stopped it by hand, as the message asked: look at once.
+                self.groups[id.index()].retry_at = Some(self.now);
+                self.welcome(id, false);
+            } else if self.groups[id.index()].claim.is_some() {
                 let group = &mut self.groups[id.index()];
                 group.pinned = false;
                 group.declined = false;

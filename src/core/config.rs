@@ -138,7 +138,7 @@ impl Config {
         self.0.groups.get(group.index()).map_or(&[], |group| &group.prefer)
     }
 
-    /// The lease of `group`: detection, one interval and a round trip, and the stop; with 2/98 more,
+    /// The lease of `group`: detection, an interval and a round trip, and the stop; with 2/98 more,
     /// because each of two clocks may be off by 1 %.
     pub fn lease(&self, group: GroupId) -> Duration {
         let stop =

@@ -56,6 +56,8 @@ pub(super) struct Job {
 pub(super) enum JobKind {
     Probe,
     Start,
+    /// A start of what runs already.
+    Adopt,
     Stop(StopReason),
 }
 
@@ -94,8 +96,11 @@ pub(super) struct Group {
     pub(super) back_off_until: Option<Instant>,
     /// A blocked stop is tried again then.
     pub(super) retry_at: Option<Instant>,
-    /// What an earlier incarnation of ours owned, until the probe has ended: may it be adopted?
-    pub(super) adoptable: bool,
+    /// What an earlier incarnation of ours owned and may be adopted, until the probe has ended: by
+    /// which term, and until when that one vouched for it.
+    pub(super) adoptable: Option<(Term, Instant)>,
+    /// The better placed node that could take it, and since when without a break.
+    pub(super) better: Option<(NodeId, Instant)>,
     /// Failbacks that did not last double the delay: it is shifted left by so much.
     pub(super) unsteady: u32,
     /// When it was handed back last.

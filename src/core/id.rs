@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident, $set:ident, $bits:ty, $max:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+        )]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[serde(try_from = "u8", into = "u8")]
         pub struct $name(u8);
@@ -13,7 +15,7 @@ macro_rules! index {
         impl TryFrom<u8> for $name {
             type Error = &'static str;
             fn try_from(index: u8) -> Result<Self, Self::Error> {
-                Self::new(index as usize).ok_or("index past the end of its table")
+                Self::new(usize::from(index)).ok_or("index past the end of its table")
             }
         }
 
@@ -26,18 +28,19 @@ macro_rules! index {
         impl $name {
             /// The item at `index`, or `None` past the table's end.
             pub const fn new(index: usize) -> Option<Self> {
-                if index < $max { Some($name(index as u8)) } else { None }
+                let short = index as u8; // lossless: used only below the table's end
+                if index < $max { Some($name(short)) } else { None }
             }
 
             /// Its place in a table; always within the table's bounds.
             pub const fn index(self) -> usize {
                 // Always true, but this way the compiler knows it too and leaves no panic behind.
-                (self.0 as usize) % $max
+                (self.0 as usize) % $max // lossless: wider
             }
 
             /// Every possible one, in order.
             pub fn all() -> impl Iterator<Item = Self> {
-                (0..$max).map(|index| $name(index as u8))
+                (0..$max).filter_map(Self::new)
             }
         }
 

@@ -8,7 +8,7 @@ use super::group::Grant;
 use super::id::{Incarnation, NodeId, Term};
 use super::io::Phase;
 use super::limits::GROUPS_MAX;
-use super::time::Duration;
+use super::time::{Duration, Instant};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,8 @@ struct Remembered {
     grant: Option<(NodeId, Incarnation, u64)>,
     term: Term,
     owned: bool,
+    /// Until when an earlier incarnation vouched for it, while we have not looked at it yet.
+    held: Option<Instant>,
     pinned: bool,
     declined: bool,
 }
@@ -46,11 +48,15 @@ impl Cluster {
         let remembered =
             |(settings, group): (&super::config::GroupSettings, &super::group::Group)| {
                 let grant = group.grant;
+                // Killed again before the probe has ended, we may still adopt it after that.
+                let adoptable = group.adoptable.map(|(term, _)| term);
+                let own = group.claim.map(|claim| claim.term).or(adoptable);
                 Remembered {
                     name: settings.name,
                     grant: grant.map(|grant| (grant.node, grant.incarnation, grant.lease.micros())),
-                    term: group.claim.map_or(group.term, |claim| claim.term),
-                    owned: group.claim.is_some() && group.phase != Phase::Stopped,
+                    term: own.unwrap_or(group.term),
+                    owned: own.is_some() && group.phase != Phase::Stopped,
+                    held: group.adoptable.map(|(_, held)| held),
                     pinned: group.pinned,
                     declined: group.declined,
                 }
@@ -69,7 +75,7 @@ impl Cluster {
     ///
     /// Grants read back run a full lease from now; what was owned may be adopted if its engine
     /// vouched for it until now.
-    pub(super) fn recall(&mut self, bytes: &[u8], held_until: &[super::time::Instant; GROUPS_MAX]) {
+    pub(super) fn recall(&mut self, bytes: &[u8], held_until: &[Instant; GROUPS_MAX]) {
         let Ok(memory) = postcard::from_bytes::<Memory>(bytes) else { return };
         if memory.format != FORMAT || memory.voters != self.config.voters_digest {
             return;
@@ -85,8 +91,8 @@ impl Cluster {
             group.term = old.term;
             group.pinned = old.pinned;
             group.declined = old.declined;
-            let held = held_until.get(place).copied().unwrap_or_default();
-            group.adoptable = old.owned && now < held;
+            let held = held_until.get(place).copied().max(old.held).unwrap_or_default();
+            group.adoptable = (old.owned && now < held).then_some((old.term, held));
             group.grant = old.grant.map(|(node, granted, lease)| {
                 let lease = Duration::from_micros(lease);
                 // A grant to our former self passes on to us.

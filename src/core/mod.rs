@@ -15,6 +15,8 @@ mod events;
 pub mod framing;
 mod group;
 pub mod id;
+#[cfg(any(test, feature = "_sim"))]
+mod inspect;
 pub mod io;
 pub mod limits;
 mod memory;
@@ -29,4 +31,6 @@ pub mod wire;
 
 pub use cluster::Cluster;
 pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings};
+#[cfg(any(test, feature = "_sim"))]
+pub use inspect::Inspected;
 pub use memory::MEMORY_MAX;

@@ -18,6 +18,7 @@ impl Cluster {
     pub(super) fn decide(&mut self, id: GroupId) {
         self.forget_old(id);
         self.watch_owner(id);
+        self.watch_better(id);
         match self.groups[id.index()].phase {
             Phase::Unknown => {
                 if self.groups[id.index()].job.is_none() {
@@ -62,13 +63,13 @@ impl Cluster {
         if !self.keeps(id) {
             return self.stop(id, StopReason::LeaseOver);
         }
-        if let Some((rival, term)) = self.rival(id) {
+        if let Some((term, rival, up)) = self.rival(id) {
             let ours = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
             let met = self.groups[id.index()].rival.replace(rival) != Some(rival);
             if met {
                 self.events.push(Event::Rival(id, rival, ours.max(term)));
             }
-            if term > ours {
+            if up && term > ours {
                 return self.stop(id, StopReason::Rival(rival));
             }
             self.groups[id.index()].announce |= met;
@@ -85,19 +86,24 @@ impl Cluster {
         }
     }
 
-    /// Another node that is there and runs the group too: only where no majority rules.
-    fn rival(&self, id: GroupId) -> Option<(NodeId, Term)> {
+    /// Another node that is there and owns the group too, only where no majority rules: its term,
+    /// and whether it means to keep it.
+    fn rival(&self, id: GroupId) -> Option<(Term, NodeId, bool)> {
         match self.config.rule {
             Rule::AssumeDead => {}
         }
-        let runs = |node: NodeId| {
+        let owns = |node: NodeId| {
             let peer = &self.peers[node.index()];
             let part = part(&peer.body, id);
-            let up = matches!(part.phase, Phase::Starting | Phase::Running);
+            let up = match part.phase {
+                Phase::Starting | Phase::Running => true,
+                Phase::Stopping | Phase::Blocked => false,
+                Phase::Unknown | Phase::Stopped => return None,
+            };
             let there = peer.speaks(self.now, self.config.dead);
-            (there && up && part.claim.is_some()).then_some((node, part.term))
+            (there && part.claim.is_some()).then_some((part.term, node, up))
         };
-        self.config.others().filter_map(runs).max_by_key(|(_, term)| *term)
+        self.config.others().filter_map(owns).max()
     }
 
     fn should_claim(&self, id: GroupId) -> bool {
@@ -223,7 +229,8 @@ impl Cluster {
         group.job = None;
         match known.kind {
             JobKind::Probe => self.probed(id, outcome),
-            JobKind::Start => match outcome {
+            JobKind::Start | JobKind::Adopt => match outcome {
+                Outcome::Running if known.kind == JobKind::Adopt => {}
                 Outcome::Running => {
                     group.phase = Phase::Running;
                     let term = group.claim.map_or(Term::default(), |claim| claim.term);
@@ -245,19 +252,22 @@ impl Cluster {
     }
 
     fn probed(&mut self, id: GroupId, outcome: Outcome) {
-        let adoptable = ::core::mem::take(&mut self.groups[id.index()].adoptable);
-        match outcome {
-            Outcome::Stopped => self.release(id),
-            Outcome::Running if adoptable && self.own_vote_is_free(id) => self.adopt(id),
-            Outcome::Running | Outcome::Partial | Outcome::Failed => {
+        // A higher term: while we were away somebody else became the owner.
+        let newest = self.groups[id.index()].term;
+        let adoptable = self.groups[id.index()].adoptable.take();
+        let term = adoptable.map(|(term, _)| term).filter(|term| *term >= newest);
+        match (outcome, term) {
+            (Outcome::Stopped, _) => self.release(id),
+            (Outcome::Running, Some(term)) if self.own_vote_is_free(id) => self.adopt(id, term),
+            (Outcome::Running | Outcome::Partial | Outcome::Failed, _) => {
                 self.stop(id, StopReason::Leftover);
             }
         }
     }
 
     /// What our predecessor owned still runs, and its vouching is not over: it goes on.
-    fn adopt(&mut self, id: GroupId) {
-        let (term, pinned) = (self.groups[id.index()].term, self.groups[id.index()].pinned);
+    fn adopt(&mut self, id: GroupId, term: Term) {
+        let pinned = self.groups[id.index()].pinned;
         self.claim(id, Reason::Free);
         let group = &mut self.groups[id.index()];
         group.pinned = pinned;
@@ -268,6 +278,8 @@ impl Cluster {
         if let Some(claim) = &mut group.claim {
             claim.term = term;
         }
+        // What runs is not started again, but whoever keeps it alive must know that it is ours.
+        self.order(id, JobKind::Adopt);
         self.events.push(Event::Adopted(id, term));
     }
 
@@ -348,9 +360,7 @@ impl Cluster {
     pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 8] {
         let group = &self.groups[id.index()];
         let placement = |at: Option<Instant>| at.map(|at| (at, Timer::Placement));
-        let failback = group
-            .claim
-            .and_then(|_| self.config.others().filter_map(|node| self.failback_at(id, node)).min());
+        let failback = self.failback_at(id);
         let in_line = self.place_in_line(id).unwrap_or_default();
         let turn = group.free_since.map(|since| since + self.patience().times(in_line));
         let claim = group.claim.filter(|_| group.phase == Phase::Stopped);

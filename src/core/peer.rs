@@ -72,8 +72,6 @@ pub(super) struct Peer {
     pub(super) sequence: u64,
     /// It said goodbye.
     pub(super) left: bool,
-    /// Since when it is alive without a break.
-    pub(super) alive_since: Option<Instant>,
     /// The state that was last told.
     pub(super) told: NodeState,
     heard_at: Instant,
@@ -132,8 +130,10 @@ impl Peer {
                 _ => self.consider(judge, header, link),
             };
         }
+        // The age was measured by the peer's clock, which may differ from ours by 2 %.
         let timely = echo.is_some_and(|echo| {
-            judge.now.since(Instant::from_micros(echo.sequence) + echo.age) <= judge.dead
+            let slack = judge.dead + echo.age.ratio(2, 98);
+            judge.now.since(Instant::from_micros(echo.sequence) + echo.age) <= slack
         });
         let Some(echo) = echo.filter(|_| fresh || timely) else { return Taken::Stale };
         if header.sequence <= self.sequence {
@@ -183,7 +183,6 @@ impl Peer {
             let _ = self.replaced.push_back(old);
         }
         self.candidates = [None; 2];
-        self.alive_since = None;
         self.paths = [Path::default(); LINKS_MAX];
     }
 
@@ -211,7 +210,7 @@ impl Peer {
         Taken::Unproven
     }
 
-    /// What we heard of it, for our next frame: the proven incarnation first, then one unproven one.
+    /// What we heard of it, for our next frame: the proven incarnation first, then an unproven one.
     pub(super) fn heard(
         &mut self,
         node: super::id::NodeId,

@@ -9,7 +9,7 @@ use super::time::{Duration, Instant};
 pub(super) const SCORE_ABLE: u8 = 100;
 
 /// A candidate's rank; the smallest wins.
-type Rank = (bool, bool, u8, usize);
+pub(super) type Rank = (bool, bool, u8, usize);
 
 impl Cluster {
     /// How well this node could serve `group`; 0: not at all.
@@ -57,11 +57,18 @@ impl Cluster {
     }
 
     /// The best node other than this one that could take `group` from it, if the reason to give it
-    /// away is `pressing`; otherwise only one that is no last resort.
-    fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
+    /// away is `pressing`; otherwise only one that is no last resort and not late: what looks dead
+    /// in a moment is given nothing that runs well.
+    pub(super) fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
         let others = self.config.prefer(group).iter().filter(|node| **node != self.config.me);
         let ranked = others.filter_map(|node| Some((self.rank(group, *node)?, *node)));
-        ranked.filter(|(rank, _)| pressing || !rank.0).min()
+        let sound = |rank: &Rank, node: &NodeId| !rank.0 && self.prompt(*node);
+        ranked.filter(|(rank, node)| pressing || sound(rank, node)).min()
+    }
+
+    /// Whether a node other than this one is alive and not late.
+    pub(super) fn prompt(&self, node: NodeId) -> bool {
+        self.peers[node.index()].alive(self.now, self.config.warn)
     }
 
     /// Whether this node, which runs `group`, should hand it over, and to whom.
@@ -74,7 +81,8 @@ impl Cluster {
         let (rank, node) = self.successor(group, false)?;
         let asked = !rank.1 || state.hand_back && rank.3 < self.own_place(group);
         let unwilling = self.standby || state.declined;
-        (asked || unwilling || self.failback_due(group, node)).then_some(node)
+        let due = self.failback_at(group).is_some_and(|at| self.now >= at);
+        (asked || unwilling || due).then_some(node)
     }
 
     fn own_place(&self, group: GroupId) -> usize {
@@ -82,20 +90,22 @@ impl Cluster {
         prefer.iter().position(|node| *node == self.config.me).unwrap_or(prefer.len())
     }
 
-    fn failback_due(&self, group: GroupId, node: NodeId) -> bool {
-        self.failback_at(group, node).is_some_and(|at| self.now >= at)
+    /// Notes since when a better placed node could take `group`, if it may return on its own.
+    pub(super) fn watch_better(&mut self, group: GroupId) {
+        let state = &self.groups[group.index()];
+        let returns = self.config.groups.get(group.index()).is_some_and(|group| group.failback);
+        let may = returns && state.claim.is_some() && !state.pinned;
+        let mine = self.own_place(group);
+        let better = self.successor(group, false).filter(|(rank, _)| may && rank.3 < mine);
+        let same = |node: NodeId| state.better.filter(|(known, _)| *known == node);
+        self.groups[group.index()].better =
+            better.map(|(_, node)| same(node).unwrap_or((node, self.now)));
     }
 
-    /// When `group` returns from this node to `node` on its own.
-    pub(super) fn failback_at(&self, group: GroupId, node: NodeId) -> Option<Instant> {
-        let settings = self.config.groups.get(group.index())?;
-        let state = &self.groups[group.index()];
-        let place = settings.prefer.iter().position(|listed| *listed == node)?;
-        if !settings.failback || state.pinned || place >= self.own_place(group) {
-            return None;
-        }
-        let stable = self.peers[node.index()].alive_since?;
-        Some(stable + self.failback_delay(group))
+    /// When `group` returns on its own to a better placed node, if nothing changes until then.
+    pub(super) fn failback_at(&self, group: GroupId) -> Option<Instant> {
+        let (_, since) = self.groups[group.index()].better?;
+        Some(since + self.failback_delay(group))
     }
 
     /// The delay before a failback, doubled for each one that did not last.

@@ -10,7 +10,7 @@ mod turn;
 
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
-use crate::control::{Hooks, Server};
+use crate::control::{Hooks, Server, Troubles};
 use crate::core::id::GroupId;
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
@@ -111,8 +111,9 @@ fn serve(
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
 
     let running: Arc<AtomicU64> = Arc::default();
-    let (server, control) = control(options, config, me, runtime, &teller, &running, started)
-        .map_err(say("cannot open the control socket"))?;
+    let (server, control, troubles) =
+        control(options, config, me, runtime, &teller, &running, started)
+            .map_err(say("cannot open the control socket"))?;
 
     let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
     let identity = Identity {
@@ -131,6 +132,7 @@ fn serve(
         reports,
         senses,
         control,
+        troubles,
         signals,
         guardian: supervisor::guardian(),
         notify: Notify::from_env(),
@@ -174,13 +176,15 @@ fn control(
     teller: &Teller,
     running: &Arc<AtomicU64>,
     started: Instant,
-) -> std::io::Result<(Server, crate::control::Port)> {
+) -> std::io::Result<(Server, crate::control::Port, Troubles)> {
     let realtime = become_real_time(config, teller);
     let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
     facts.supervisor = supervisor::guardian_pid();
     let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
     let hooks = Hooks { reload: reload.hook() };
-    Server::start(&runtime.socket(), facts, teller.clone(), hooks)
+    let troubles = facts.troubles.clone();
+    let (server, port) = Server::start(&runtime.socket(), facts, teller.clone(), hooks)?;
+    Ok((server, port, troubles))
 }
 
 /// Real-time priority and locked memory, as far as they are permitted.

@@ -34,11 +34,11 @@ impl Reload {
     }
 
     #[allow(clippy::type_complexity)]
-    pub(super) fn hook(self) -> Box<dyn FnMut() -> Result<(Facts, String), Answer> + Send> {
+    pub(super) fn hook(self) -> Box<dyn FnMut() -> Result<(Facts, Answer), Answer> + Send> {
         Box::new(move || self.reload())
     }
 
-    fn reload(&self) -> Result<(Facts, String), Answer> {
+    fn reload(&self) -> Result<(Facts, Answer), Answer> {
         let loaded = config::load(&self.options.source);
         config::log_all(&loaded.diagnostics);
         let Some(new) = loaded.config else {
@@ -51,7 +51,8 @@ impl Reload {
             ));
         };
         if new == self.config {
-            return Ok((self.facts.clone(), "nothing in it has changed".to_owned()));
+            let answer = Answer::done(Some("nothing in it has changed".to_owned()));
+            return Ok((self.facts.clone(), answer));
         }
         let me = new.local_node(self.options.node.as_deref()).map_err(|error| {
             Answer::no(format!("nothing was changed: {error}"), "keep this node in the list")
@@ -71,7 +72,9 @@ impl Reload {
             ));
         }
         self.running.fetch_or(RESTART, Ordering::AcqRel);
-        Ok((self.facts.clone(), "read; the engine starts anew and keeps what runs".to_owned()))
+        let note = "read; the engine starts anew and keeps what runs".to_owned();
+        let answer = Answer { restarts: true, ..Answer::done(Some(note)) };
+        Ok((self.facts.clone(), answer))
     }
 
     /// A group that runs here and whose resources are not the same in `new`.

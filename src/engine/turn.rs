@@ -2,7 +2,7 @@
 use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
-use crate::control::{Port as Control, Snapshot};
+use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
 use crate::core::Cluster;
 use crate::core::MEMORY_MAX;
 use crate::core::id::{LinkId, LinkSet};
@@ -54,6 +54,7 @@ pub(super) struct Parts {
     pub(super) reports: Mailbox<Report>,
     pub(super) senses: Mailbox<Sense>,
     pub(super) control: Control,
+    pub(super) troubles: Troubles,
     pub(super) signals: Signals,
     pub(super) guardian: Option<OwnedFd>,
     pub(super) notify: Notify,
@@ -268,12 +269,15 @@ impl Engine {
                     }
                     self.ports[link.index()] = Some(port);
                     self.link_errno[link.index()] = 0;
+                    self.parts.troubles.note(link, None);
                     let up = self.carrier.contains(link);
                     self.feed(Input::Link { link, up }, memory);
                 }
                 Err(error) => {
                     // Once for each distinct reason, from the opener: never in the steady state.
                     log::warn!("{error}");
+                    let trouble = Trouble { why: error.why, cure: error.cure };
+                    self.parts.troubles.note(link, Some(trouble));
                 }
             }
         }
@@ -325,7 +329,11 @@ impl Engine {
             match output {
                 Output::Remember => self.remember(memory),
                 Output::Stop { group, job } => self.parts.resources.stop(group, job),
-                Output::Probe { group, job } => self.parts.resources.probe(group, job),
+                Output::Probe { group, job } => {
+                    // As for a start: what is found vouched for is kept alive from then on.
+                    self.vouch();
+                    self.parts.resources.probe(group, job);
+                }
                 Output::Start { group, job } => {
                     // Vouched for before the worker looks.
                     self.vouch();

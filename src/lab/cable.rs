@@ -260,10 +260,10 @@ impl State {
         let way = &mut self.ways[sender];
         let mut buffer = [0; BUFFER_MAX];
         let room = BUFFER_MAX.saturating_sub(way.queue.len());
-        if room > 0 {
-            if let Ok(length) = rustix::io::read(master, &mut buffer[..room]) {
-                way.queue.extend(&buffer[..length]);
-            }
+        if room > 0
+            && let Ok(length) = rustix::io::read(master, &mut buffer[..room])
+        {
+            way.queue.extend(&buffer[..length]);
         }
     }
 

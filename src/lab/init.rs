@@ -219,10 +219,10 @@ fn hide_host(warnings: &mut Vec<String>) {
     }
     let devices = fs::read_dir("/dev").into_iter().flatten().flatten();
     for device in devices {
-        if device.file_name().to_string_lossy().starts_with("watchdog") {
-            if let Err(why) = rustix::mount::mount_bind("/dev/null", device.path()) {
-                warnings.push(format!("{} is the host's ({why})", device.path().display()));
-            }
+        if device.file_name().to_string_lossy().starts_with("watchdog")
+            && let Err(why) = rustix::mount::mount_bind("/dev/null", device.path())
+        {
+            warnings.push(format!("{} is the host's ({why})", device.path().display()));
         }
     }
 }

@@ -134,6 +134,11 @@ impl Lab {
         found.unwrap_or_else(|| panic!("the laboratory has no node {name}"))
     }
 
+    /// The names of all networks, the clients' first as in the plan.
+    pub fn networks(&self) -> Vec<&str> {
+        self.networks.iter().map(|network| network.name()).collect()
+    }
+
     /// The namespace of a client machine.
     ///
     /// # Panics

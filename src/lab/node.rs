@@ -9,7 +9,7 @@ use super::process::{self, Process};
 use crate::platform;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -57,8 +57,8 @@ struct Boot {
 #[derive(Debug, Default)]
 struct Table {
     ready: Option<std::result::Result<Vec<String>, String>>,
-    answers: HashMap<u64, std::result::Result<i32, String>>,
-    ended: HashMap<i32, Exit>,
+    answers: BTreeMap<u64, std::result::Result<i32, String>>,
+    ended: BTreeMap<i32, Exit>,
     closed: bool,
 }
 
@@ -166,11 +166,12 @@ impl Node {
             return Err(Error::new(format!("{} is off already", self.name)));
         };
         let at = Instant::now();
-        for (network, _) in &self.plugs {
-            network.set_cable(&self.name, false)?;
-        }
+        // The LAN last: a node that saw only its LAN go dark would hand over by another path.
         for (cable, end) in &self.cables {
             cable.set(*end, false);
+        }
+        for (network, _) in self.plugs.iter().rev() {
+            network.set_cable(&self.name, false)?;
         }
         if let Some(watch) = boot.watch.take() {
             watch.power_off(at);

@@ -164,7 +164,7 @@ pub struct Step {
     pub moved_after: Option<Duration>,
     /// What the client missed.
     pub missed: Missed,
-    /// How the address was held.
+    /// How the address was held from the deed on.
     pub held: Held,
 }
 
@@ -329,7 +329,7 @@ impl Pair {
         }
         let end = Instant::now();
         let missed = self.missed(begin, end);
-        let held = self.lab.ownership().held(self.address, begin, end);
+        let held = self.lab.ownership().held(self.address, deed_at, end);
         let owners = [before, self.owner()];
         Ok(Step { name: name.to_owned(), owners, moved_after, missed, held })
     }

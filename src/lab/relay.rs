@@ -6,7 +6,7 @@ use super::error::{Doing, Result};
 use crate::platform::tap::{OFFLOAD_HEADER, TAP_FRAME_MAX, Tap};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec};
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -69,8 +69,8 @@ struct State {
     ports: BTreeMap<u64, Port>,
     next_port: u64,
     /// Behind which port an Ethernet address was last seen.
-    learned: HashMap<[u8; 6], u64>,
-    fates: HashMap<(String, String), Fate>,
+    learned: BTreeMap<[u8; 6], u64>,
+    fates: BTreeMap<(String, String), Fate>,
     fate_of_all: Fate,
     delayed: BinaryHeap<Delayed>,
     recording: Option<Vec<Recorded>>,
@@ -118,8 +118,8 @@ impl Relay {
         let state = Arc::new(Mutex::new(State {
             ports: BTreeMap::new(),
             next_port: 0,
-            learned: HashMap::new(),
-            fates: HashMap::new(),
+            learned: BTreeMap::new(),
+            fates: BTreeMap::new(),
             fate_of_all: Fate::default(),
             delayed: BinaryHeap::new(),
             recording: None,
@@ -295,10 +295,9 @@ impl State {
             if first.at > now {
                 return Some(first.at - now);
             }
-            if let Some(due) = self.delayed.pop() {
-                if let Some(port) = self.ports.get(&due.to) {
-                    let _ = port.tap.send(&due.frame);
-                }
+            let Some(due) = self.delayed.pop() else { break };
+            if let Some(port) = self.ports.get(&due.to) {
+                let _ = port.tap.send(&due.frame);
             }
         }
         None

@@ -61,8 +61,10 @@ pub struct Child {
 }
 
 /// Starts a child: own session (and so process group), working directory `/`, nothing on stdin,
-/// stdout and stderr in the returned non-blocking pipe; without our descriptors, blocked signals and real-time
-/// priority. Locked memory is not inherited by any child (mlockall(2)).
+/// stdout and stderr in the returned non-blocking pipe; without our descriptors, blocked signals and
+/// real-time priority. Locked memory is not inherited by any child (mlockall(2)). It is killed when
+/// the calling thread ends (PR_SET_PDEATHSIG): a start that went on after its daemon's death could
+/// end after the next daemon's stop. What it has started itself lives on.
 ///
 /// # Errors
 /// The kernel's: `NOENT` without the program, `ACCESS` if it is not executable, `NOEXEC` for a
@@ -72,8 +74,9 @@ pub fn spawn(mut command: Command) -> io::Result<(Child, OwnedFd)> {
     let (output, input) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
     command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input).current_dir("/");
+    let parent = rustix::process::getpid();
     // SAFETY: between fork and exec `leave_parent` makes nothing but system calls.
-    unsafe { command.pre_exec(leave_parent) };
+    unsafe { command.pre_exec(move || leave_parent(parent)) };
     let inner = command.spawn()?;
     drop(command); // its copies of the pipe's writing end
     let pid = Pid::from_child(&inner);
@@ -83,8 +86,13 @@ pub fn spawn(mut command: Command) -> io::Result<(Child, OwnedFd)> {
 
 /// Runs in the child before the new program: system calls only.
 #[allow(unsafe_code)]
-fn leave_parent() -> io::Result<()> {
+fn leave_parent(parent: Pid) -> io::Result<()> {
     rustix::process::setsid()?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(parent) {
+        // It died before it was watched.
+        return Err(rustix::io::Errno::SRCH.into());
+    }
     // SAFETY: the structures are plain data on the stack and outlive the calls; closing on exec
     // leaves every descriptor usable until then. Refusals are harmless: older kernels have no
     // close_range, and all our descriptors are close-on-exec anyway.

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Lifetimes are renewed this often, in microseconds: three may fail before an address vanishes.
-const REFRESH: u64 = 250_000;
+/// Lifetimes are renewed this often, in microseconds: one may fail before an address vanishes.
+const REFRESH: u64 = 400_000;
 /// How often the vouching is looked at again after it has ended, in microseconds.
 const RECHECK: u64 = 20_000;
 /// A complaint about the same address is not repeated sooner, in microseconds.

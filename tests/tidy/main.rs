@@ -161,8 +161,8 @@ fn braces(code: &[char], position: usize) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let (mut depth, mut first) = (0, true);
     let mut names: BTreeMap<usize, String> = words(&code[open..close]).into_iter().collect();
-    for at in open + 1..close {
-        match code[at] {
+    for (at, character) in code.iter().enumerate().take(close).skip(open + 1) {
+        match *character {
             '{' => depth += 1,
             '}' => depth -= 1,
             ',' if depth == 0 => first = true,

@@ -84,6 +84,8 @@ pub(super) fn run(
             pair.lab.set_cables(CROSSOVER, plugged)
         }),
         Fault::SerialCable => scene.quiet_cable("serial cable pulled", |pair, plugged| {
+            let none = || Error::new("this configuration has no serial cable");
+            pair.lab.cable(0).ok_or_else(none)?;
             set_serial(pair, plugged);
             Ok(())
         }),
@@ -266,7 +268,7 @@ impl Scene<'_> {
             self.measure.seconds.as_secs()
         ));
         self.step("20 % loss", &Expect::Nothing(self.measure.seconds), |pair| {
-            for network in [LAN, CROSSOVER] {
+            for network in pair.lab.networks() {
                 pair.lab.relay(network)?.set_all(Fate::loss(0.2));
             }
             Ok(())
@@ -298,8 +300,9 @@ impl Scene<'_> {
 
 /// Cuts or joins everything between the nodes; the LAN so that the client reaches both.
 fn set_paths(pair: &Pair, joined: bool) -> Result<()> {
-    pair.lab.split(LAN, !joined)?;
-    pair.lab.split(CROSSOVER, !joined)?;
+    for network in pair.lab.networks() {
+        pair.lab.split(network, !joined)?;
+    }
     set_serial(pair, joined);
     Ok(())
 }

@@ -48,7 +48,8 @@ fn ms(duration: Duration) -> f64 {
 
 /// What a step came to, in a sentence.
 pub(super) fn sentence(step: &Step) -> String {
-    let owner = step.owners[1].as_deref().unwrap_or("nobody");
+    let without = if step.held.both.is_zero() { "nobody" } else { "more than one node" };
+    let owner = step.owners[1].as_deref().unwrap_or(without);
     let moved = match (&step.owners, step.moved_after) {
         ([before, after], Some(after_ms)) if before != after => {
             format!("{owner} had the address after {:.0} ms", ms(after_ms))
@@ -63,7 +64,7 @@ pub(super) fn sentence(step: &Step) -> String {
         step.missed.asked
     );
     if !step.held.both.is_zero() {
-        let _ = write!(text, " Two owners for {:.0} ms.", ms(step.held.both));
+        let _ = write!(text, " Two owners for {:.1} ms.", ms(step.held.both));
     }
     text
 }
@@ -92,8 +93,8 @@ pub(super) fn text(runs: &[Run]) -> String {
     }
     let _ = write!(
         text,
-        "\n\n  {:<22} {:>22} {:>14} {:>16} {:>16}  {}\n",
-        "step", "longest silence, ms", "unanswered", "nobody owns, ms", "both own, ms", "served by"
+        "\n\n  {:<22} {:>22} {:>14} {:>16} {:>16}  served by\n",
+        "step", "longest silence, ms", "unanswered", "nobody owns, ms", "both own, ms"
     );
     for name in names(runs) {
         let cell = |value: fn(&Step) -> Option<f64>| match spread(runs, name, value) {
@@ -119,14 +120,16 @@ pub(super) fn text(runs: &[Run]) -> String {
     if let Some(pause) = worst_pause(runs) {
         let _ = write!(
             text,
-            "\n  The client itself paused for up to {pause:.1} ms: silences up to that mean nothing."
+            "\n  The client itself paused for up to {pause:.1} ms: \
+             silences up to that mean nothing."
         );
     }
     for (node, used) in runs.iter().flat_map(|run| &run.usage) {
         let minute = used.cpu.as_secs_f64() * 60_000.0 / used.during.as_secs_f64();
         let _ = write!(
             text,
-            "\n  The daemon of {node}: {minute:.0} ms of CPU time a minute, {:.1} MiB of memory (PSS).",
+            "\n  The daemon of {node}: {minute:.0} ms of CPU time a minute, \
+             {:.1} MiB of memory (PSS).",
             used.pss_kib as f64 / 1024.0
         );
     }
@@ -191,8 +194,9 @@ pub(super) fn json(args: &Args, runs: &[Run]) -> String {
     let value = json!({
         "schema": 1,
         "settings": {
-            "interval_ms": args.interval,
-            "dead_ms": args.dead,
+            // Those of --ha-dir stand in its files.
+            "interval_ms": args.ha_dir.is_none().then_some(args.interval),
+            "dead_ms": args.ha_dir.is_none().then_some(args.dead),
             "links": args.links.iter().map(|link| format!("{link:?}").to_lowercase())
                 .collect::<Vec<String>>(),
             "probe": format!("{:?}", args.probe).to_lowercase(),

@@ -15,6 +15,8 @@ pub(in super::super) struct HaCf {
     pub(super) deadtime: Option<Located<Duration>>,
     pub(super) warntime: Option<Located<Duration>>,
     pub(super) initdead: Option<Located<Duration>>,
+    /// Each of these that is there could be read.
+    pub(super) times_readable: bool,
     /// In force for the media lines that follow.
     pub(super) port: u16,
     /// In force for the serial lines that follow.
@@ -34,6 +36,7 @@ impl Default for HaCf {
             deadtime: None,
             warntime: None,
             initdead: None,
+            times_readable: true,
             port: 694,
             baud: 19_200,
             media: Vec::new(),
@@ -117,10 +120,7 @@ impl HaCf {
         }
         match name.text {
             "node" => self.nodes(words, report),
-            "keepalive" => set(&mut self.keepalive, time(name, words, report)),
-            "deadtime" => set(&mut self.deadtime, time(name, words, report)),
-            "warntime" => set(&mut self.warntime, time(name, words, report)),
-            "initdead" => set(&mut self.initdead, time(name, words, report)),
+            "keepalive" | "deadtime" | "warntime" | "initdead" => self.time(name, words, report),
             "udpport" => self.udpport(name, words, report),
             "baud" => self.baud(name, words, report),
             "bcast" | "udp" | "ucast" | "ucast6" | "mcast" | "mcast6" | "serial" => {
@@ -146,6 +146,17 @@ impl HaCf {
                 None => {}
             },
             _ => directives::other(name, words, report),
+        }
+    }
+
+    fn time(&mut self, name: Word, words: &[Word], report: &mut Report) {
+        let value = time(name, words, report);
+        self.times_readable &= value.is_some();
+        match name.text {
+            "keepalive" => set(&mut self.keepalive, value),
+            "deadtime" => set(&mut self.deadtime, value),
+            "warntime" => set(&mut self.warntime, value),
+            _ => set(&mut self.initdead, value),
         }
     }
 

@@ -84,7 +84,7 @@ fn timing(hacf: &HaCf, file: At, report: &mut Report) -> RawTiming {
     let dead = or(hacf.deadtime.clone(), Duration::from_secs(30));
     let half = dead.value / 2;
     let mut warn = or(hacf.warntime.clone(), half);
-    let usable = interval.value < dead.value;
+    let usable = hacf.times_readable && interval.value < dead.value;
     if usable && (warn.value <= interval.value || warn.value >= dead.value) {
         let middle = if half > interval.value { half } else { (interval.value + dead.value) / 2 };
         if hacf.warntime.is_some() {
@@ -101,6 +101,7 @@ fn timing(hacf: &HaCf, file: At, report: &mut Report) -> RawTiming {
         other => other * 2,
     };
     RawTiming {
+        readable: hacf.times_readable,
         initial_dead: or(hacf.initdead.clone(), initial),
         failback_delay: Located::new(seconds(5), file),
         interval,

@@ -94,19 +94,18 @@ fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
         table.only(keys_of("[timing]"), report);
     }
     let here = table.map_or(document.at, |table| table.at);
+    let errors = report.errors();
     let mut get = |key: &'static str, default: Duration| match &table {
         Some(table) => table.duration(key, report).unwrap_or(Located::new(default, here)),
         None => Located::new(default, here),
     };
     let interval = get("interval", Duration::from_millis(100));
     let dead = get("dead", interval.value * 10);
-    RawTiming {
-        warn: get("warn", dead.value / 2),
-        initial_dead: get("initial_dead", dead.value.max(Duration::from_secs(30))),
-        failback_delay: get("failback_delay", Duration::from_secs(5)),
-        interval,
-        dead,
-    }
+    let warn = get("warn", dead.value / 2);
+    let initial_dead = get("initial_dead", dead.value.max(Duration::from_secs(30)));
+    let failback_delay = get("failback_delay", Duration::from_secs(5));
+    let readable = report.errors() == errors;
+    RawTiming { readable, interval, warn, dead, initial_dead, failback_delay }
 }
 
 fn read_quorum(document: &Table, report: &mut Report) -> StopFailure {

@@ -1,0 +1,159 @@
+//! The invariants, looked at after every event.
+use super::machine::Runs;
+use super::world::{Violation, World};
+use crate::core::id::Term;
+use crate::core::io::{Event, Phase};
+use std::collections::BTreeMap;
+
+/// What was seen so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Checker {
+    /// Every ownership ever started: group and term, node and boot.
+    terms: BTreeMap<(usize, Term), (usize, u64)>,
+    /// Since when two nodes serve a group.
+    two_since: Vec<Option<u64>>,
+    /// Since when the cables and machines have been good without a break.
+    pub(super) good_since: Option<u64>,
+    /// The longest time that two nodes served one group, and its part in good conditions.
+    pub(super) longest_two: u64,
+    pub(super) longest_two_good: u64,
+}
+
+impl World {
+    /// Notes whether some link passes every frame both ways between all, and all of them run.
+    pub(super) fn judge_conditions(&mut self) {
+        let now = self.now;
+        let run = |machine: &super::machine::Machine| {
+            machine.on && !machine.frozen && machine.engine.is_some()
+        };
+        let machines_run = self.machines.iter().all(run);
+        let good = machines_run && (0..self.network.links()).any(|link| self.link_good(link, now));
+        if !good {
+            self.checker.good_since = None;
+        } else if self.checker.good_since.is_none() {
+            self.checker.good_since = Some(now);
+        }
+    }
+
+    fn link_good(&mut self, link: usize, now: u64) -> bool {
+        let nodes = self.machines.len();
+        if !self.machines.iter().all(|machine| machine.carrier[link]) {
+            return false;
+        }
+        let mut pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
+        pairs.all(|(from, to)| from == to || self.network.wire(link, from, to).is_good(now))
+    }
+
+    pub(super) fn check(&mut self) -> Result<(), Violation> {
+        self.checker.two_since.resize(self.setup.groups, None);
+        for group in 0..self.setup.groups {
+            self.check_owners(group)?;
+        }
+        for node in 0..self.machines.len() {
+            self.check_votes(node)?;
+        }
+        Ok(())
+    }
+
+    /// Under `assume-dead` two may serve only as long as they cannot hear each other.
+    fn check_owners(&mut self, group: usize) -> Result<(), Violation> {
+        let now = self.now;
+        let serves = |machine: &&super::machine::Machine| {
+            let service = &machine.services[group];
+            machine.on && service.serves(now) && !service.stuck
+        };
+        if self.machines.iter().filter(serves).count() < 2 {
+            self.checker.two_since[group] = None;
+            return Ok(());
+        }
+        let since = *self.checker.two_since[group].get_or_insert(now);
+        self.checker.longest_two = self.checker.longest_two.max(now - since);
+        let Some(good) = self.checker.good_since else { return Ok(()) };
+        // Who has heard each other for a while never begins to own the same.
+        let known = good + 2 * self.setup.dead + 2 * self.setup.interval;
+        if since > known {
+            return Err(self.violation(format!(
+                "g{group} has a second owner, and nobody was silent since {good} µs"
+            )));
+        }
+        let seen = now - since.max(good);
+        self.checker.longest_two_good = self.checker.longest_two_good.max(seen);
+        let stop = self.machines.iter().map(|machine| {
+            let service = &machine.services[group];
+            let works = service.stop == super::machine::Fate::Works;
+            service.probe_takes + if works { service.stop_takes } else { service.limit }
+        });
+        let stop = stop.max().unwrap_or(0);
+        // A frame each way to find each other again, one to be told, and the stop.
+        let bound = 2 * self.setup.interval + 3 * self.longest_delay() + stop;
+        // Started under way: the interval of a clock that is slow, and the engine's latency.
+        let bound = bound + bound / 50 + 10 * self.setup.latency;
+        if seen > bound {
+            return Err(self.violation(format!(
+                "g{group} is served by two nodes for {seen} µs of good conditions (bound {bound})"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_votes(&mut self, node: usize) -> Result<(), Violation> {
+        let Some(engine) = &self.machines[node].engine else { return Ok(()) };
+        for group in 0..self.setup.groups {
+            let seen = engine.cluster.inspect(super::Setup::group(group));
+            let owns = matches!(seen.phase, Phase::Starting | Phase::Running);
+            let elsewhere = seen.grant.is_some_and(|grant| grant.0.index() != node);
+            if owns && elsewhere {
+                return Err(self.violation(format!("n{node} owns g{group}, but grants it away")));
+            }
+            if owns && seen.claim.is_none() {
+                return Err(self.violation(format!("n{node} runs g{group} without a claim")));
+            }
+            if seen.claim.is_some_and(|term| term.node.index() != node) {
+                return Err(self.violation(format!("n{node} claims g{group} by another's term")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A term names one ownership, for ever.
+    pub(super) fn check_event(&mut self, node: usize, event: Event) -> Result<(), Violation> {
+        let Event::Starting(group, term) = event else { return Ok(()) };
+        self.moves += 1;
+        let (group, boot) = (group.index(), self.machines[node].boot);
+        match self.checker.terms.insert((group, term), (node, boot)) {
+            // A machine that forgot everything and heard nobody begins at one again.
+            Some((owner, then)) if owner != node || then == boot => {
+                Err(self.violation(format!("{term:?} of g{group} was n{owner}'s, now n{node}'s")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The engine slept, and woke at its deadline: how often in this second?
+    pub(super) fn check_ticks(&mut self, node: usize) -> Result<(), Violation> {
+        let second = self.now / 1_000_000;
+        let bound = 8 * (1_000_000 / self.setup.interval) + 200;
+        let ticks = &mut self.machines[node].ticks;
+        *ticks = if ticks.0 == second { (second, ticks.1 + 1) } else { (second, 1) };
+        if ticks.1 > bound {
+            let reason = self.machines[node].engine.as_ref().map(|e| e.cluster.deadline());
+            return Err(self.violation(format!(
+                "n{node} ticked more than {bound} times in a second: {reason:?}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Every group is served by exactly one node, and nothing else of it runs.
+    pub(super) fn settled(&self, group: usize) -> bool {
+        let runs = |machine: &&super::machine::Machine| {
+            let service = &machine.services[group];
+            // What a failed stop left after a release is the operator's to clean.
+            machine.on && service.runs != Runs::Nothing && !service.stuck
+        };
+        let serving = self.machines.iter().filter(|machine| {
+            machine.services[group].runs == Runs::All && machine.services[group].serves(self.now)
+        });
+        self.machines.iter().filter(runs).count() == 1 && serving.count() == 1
+    }
+}

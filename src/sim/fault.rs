@@ -1,0 +1,186 @@
+//! What can go wrong with the machines and the cables, and how it is put right.
+use super::machine::{Fate, Pending, Runs};
+use super::network::Wire;
+use super::trace::Line;
+use super::world::World;
+use crate::core::id::LinkId;
+use crate::core::io::Command;
+use crate::core::time::Instant;
+
+/// One thing done to the cluster. Times in µs, chances in parts per million.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// The machine boots, its daemon starts.
+    PowerOn(usize),
+    /// The machine stops at once and forgets its runtime directory.
+    PowerOff(usize),
+    /// The engine is killed.
+    Kill(usize),
+    /// It is started again, with what the runtime directory has.
+    Revive(usize),
+    /// All processes of the machine stand still; the kernel goes on.
+    Freeze(usize),
+    /// They go on.
+    Thaw(usize),
+    /// One direction of one link: cut or mended.
+    Cut {
+        /// Which link.
+        link: usize,
+        /// Sender.
+        from: usize,
+        /// Receiver.
+        to: usize,
+        /// Cut, or mended.
+        cut: bool,
+    },
+    /// Every wire of a link is like this from now on (cuts stay as they are).
+    Quality(usize, Wire),
+    /// A machine's link loses or regains its carrier.
+    Carrier(usize, usize, bool),
+    /// A machine can, or cannot, serve a group's clients.
+    Able(usize, usize, bool),
+    /// How a group's start ends on a machine.
+    Starts(usize, usize, Fate),
+    /// How a group's stop ends on a machine.
+    Stops(usize, usize, Fate),
+    /// An operator's command.
+    Command(usize, Command),
+    /// Everything is mended: cables, scripts, power; what stood still goes on.
+    Mend,
+}
+
+impl World {
+    /// Does it now.
+    pub fn apply(&mut self, fault: Fault) {
+        self.trace.push(self.now, 0, Line::Fault(fault));
+        *self.faults.entry(fault.kind()).or_default() += 1;
+        match fault {
+            Fault::PowerOn(node) => self.power_on(node),
+            Fault::PowerOff(node) => self.power_off(node),
+            Fault::Kill(node) => self.kill(node),
+            Fault::Revive(node) => self.revive(node),
+            Fault::Freeze(node) => self.machines[node].frozen = true,
+            Fault::Thaw(node) => self.thaw(node),
+            Fault::Cut { link, from, to, cut } => self.network.wire(link, from, to).cut = cut,
+            Fault::Quality(link, quality) => self.quality(link, quality),
+            Fault::Carrier(node, link, up) => self.carrier(node, link, up),
+            Fault::Able(node, group, able) => {
+                self.machines[node].services[group].able = able;
+                self.enqueue(node, Pending::Able { group: super::Setup::group(group), able });
+            }
+            Fault::Starts(node, group, fate) => self.machines[node].services[group].start = fate,
+            Fault::Stops(node, group, fate) => self.machines[node].services[group].stop = fate,
+            Fault::Command(node, command) => {
+                self.command_sent(node, command);
+            }
+            Fault::Mend => self.mend(),
+        }
+        self.judge_conditions();
+    }
+
+    fn quality(&mut self, link: usize, quality: Wire) {
+        let nodes = self.machines.len();
+        for (from, to) in (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))) {
+            let wire = self.network.wire(link, from, to);
+            *wire = Wire { cut: wire.cut, ..quality };
+        }
+    }
+
+    fn power_on(&mut self, node: usize) {
+        let (now, drift) = (self.now, self.setup.drift.get(node).copied().unwrap_or(0));
+        let shown = self.random.between(1, 60_000_000);
+        let machine = &mut self.machines[node];
+        if machine.on {
+            return;
+        }
+        machine.on = true;
+        machine.frozen = false;
+        machine.boot += 1;
+        machine.clock = super::clock::Clock::new(now, shown, drift);
+        self.revive(node);
+    }
+
+    fn power_off(&mut self, node: usize) {
+        self.kill(node);
+        let machine = &mut self.machines[node];
+        machine.on = false;
+        machine.frozen = false;
+        machine.memory = None;
+        machine.held_until = [Instant::default(); crate::core::limits::GROUPS_MAX];
+        for service in &mut machine.services {
+            service.runs = Runs::Nothing;
+            service.stuck = false;
+        }
+    }
+
+    fn kill(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        machine.engine = None;
+        machine.process += 1;
+        for service in &mut machine.services {
+            // What was half started or half stopped stays so.
+            service.work = None;
+        }
+    }
+
+    fn thaw(&mut self, node: usize) {
+        let was = std::mem::take(&mut self.machines[node].frozen);
+        if was {
+            self.wake_at(node, self.now);
+        }
+    }
+
+    fn carrier(&mut self, node: usize, link: usize, up: bool) {
+        self.machines[node].carrier[link] = up;
+        let link = LinkId::new(link).expect("links are few");
+        self.enqueue(node, Pending::Link { link, up });
+    }
+
+    fn mend(&mut self) {
+        for wire in self.network.wires() {
+            *wire = Wire::GOOD;
+        }
+        for node in 0..self.machines.len() {
+            for link in 0..self.network.links() {
+                if !self.machines[node].carrier[link] {
+                    self.carrier(node, link, true);
+                }
+            }
+            for group in 0..self.setup.groups {
+                self.machines[node].services[group].start = Fate::Works;
+                self.machines[node].services[group].stop = Fate::Works;
+                if !self.machines[node].services[group].able {
+                    self.apply(Fault::Able(node, group, true));
+                }
+            }
+            self.thaw(node);
+            if !self.machines[node].on {
+                self.power_on(node);
+            } else if self.machines[node].engine.is_none() {
+                self.revive(node);
+            }
+        }
+    }
+}
+
+impl Fault {
+    /// Its name, for counting.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Fault::PowerOn(_) => "power on",
+            Fault::PowerOff(_) => "power off",
+            Fault::Kill(_) => "kill",
+            Fault::Revive(_) => "revive",
+            Fault::Freeze(_) => "freeze",
+            Fault::Thaw(_) => "thaw",
+            Fault::Cut { .. } => "cut or mend of one direction",
+            Fault::Quality(..) => "quality of a link",
+            Fault::Carrier(..) => "carrier",
+            Fault::Able(..) => "ability",
+            Fault::Starts(..) => "start script",
+            Fault::Stops(..) => "stop script",
+            Fault::Command(..) => "command",
+            Fault::Mend => "mend",
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! One machine: its clock, the engine's process, the kernel's addresses, the scripts.
+use super::clock::Clock;
+use crate::core::id::{GroupId, JobId, LinkId};
+use crate::core::io::{Command, Event, Outcome, Reply};
+use crate::core::limits::GROUPS_MAX;
+use crate::core::time::Instant;
+use crate::core::{Cluster, Config};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Frames that a link's socket buffer holds for a process that does not read.
+pub(super) const SOCKET_BUFFER: usize = 256;
+/// An address outlives the last sign of life of its engine by so long, in µs.
+pub(super) const ADDRESS_LIFETIME: u64 = 1_000_000;
+
+/// What waits for the engine.
+#[derive(Clone, Debug)]
+pub(super) enum Pending {
+    Frame { link: LinkId, bytes: Rc<[u8]> },
+    Link { link: LinkId, up: bool },
+    Able { group: GroupId, able: bool },
+    Report { group: GroupId, job: JobId, outcome: Outcome },
+    Command { id: u32, command: Command },
+}
+
+/// How a script behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It does what it should.
+    Works,
+    /// It ends with an error.
+    Fails,
+    /// It never ends: its time limit ends it.
+    Hangs,
+}
+
+/// What really runs of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Nothing.
+    Nothing,
+    /// Something, perhaps its address.
+    Some,
+    /// All of it.
+    All,
+}
+
+/// What a script was started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Probe,
+    Start,
+    Stop,
+}
+
+/// One group's resources on one machine.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// What runs.
+    pub runs: Runs,
+    /// Until when (true time) the kernel keeps the address without a sign of the engine.
+    pub address_until: u64,
+    /// A stop failed: what is left is not the core's fault.
+    pub stuck: bool,
+    /// Whether it could serve its clients.
+    pub able: bool,
+    /// How long a start takes, in µs.
+    pub start_takes: u64,
+    /// How long a stop takes, in µs.
+    pub stop_takes: u64,
+    /// How long a probe takes, in µs.
+    pub probe_takes: u64,
+    /// Time limit of start and stop, in µs.
+    pub limit: u64,
+    /// How a start ends.
+    pub start: Fate,
+    /// How a stop ends.
+    pub stop: Fate,
+    pub(super) work: Option<(Work, JobId, u64)>,
+}
+
+impl Service {
+    pub(super) fn new() -> Service {
+        Service {
+            runs: Runs::Nothing,
+            address_until: 0,
+            stuck: false,
+            able: true,
+            start_takes: 2_000,
+            stop_takes: 2_000,
+            probe_takes: 500,
+            limit: 100_000,
+            start: Fate::Works,
+            stop: Fate::Works,
+            work: None,
+        }
+    }
+
+    /// Whether clients may be answered from here at true time `now`.
+    pub fn serves(&self, now: u64) -> bool {
+        self.runs != Runs::Nothing && now < self.address_until
+    }
+}
+
+/// The engine's process.
+#[derive(Clone)]
+pub(super) struct Engine {
+    pub(super) cluster: Cluster,
+    pub(super) queue: VecDeque<Pending>,
+    pub(super) queued_frames: [usize; crate::core::limits::LINKS_MAX],
+    /// Due wake: true time and ticket; an older ticket is void.
+    pub(super) wake: Option<(u64, u64)>,
+}
+
+/// One machine of the cluster.
+pub struct Machine {
+    pub(super) config: Config,
+    pub(super) clock: Clock,
+    /// The power is on.
+    pub(super) on: bool,
+    /// Counts the boots.
+    pub(super) boot: u64,
+    pub(super) engine: Option<Engine>,
+    /// Counts the processes.
+    pub(super) process: u64,
+    /// Every process stands still.
+    pub(super) frozen: bool,
+    /// The runtime directory; gone with the power.
+    pub(super) memory: Option<Vec<u8>>,
+    pub(super) held_until: [Instant; GROUPS_MAX],
+    pub(super) carrier: Vec<bool>,
+    pub(super) services: Vec<Service>,
+    pub(super) events: Vec<(u64, Event)>,
+    pub(super) replies: Vec<(u32, Reply)>,
+    pub(super) announced: u64,
+    pub(super) exited: bool,
+    /// Ticks in the present simulated second.
+    pub(super) ticks: (u64, u64),
+}

@@ -1,0 +1,98 @@
+//! What a simulated cluster is made of.
+use crate::core::id::{GroupId, NodeId};
+use crate::core::seal::Keys;
+use crate::core::time::Duration;
+use crate::core::{Config, GroupSettings, Rule, Settings};
+
+/// The settings of a simulated cluster; times in µs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Machines.
+    pub nodes: usize,
+    /// Links between them.
+    pub links: usize,
+    /// Groups; group 0 prefers node 0, group 1 prefers node 1, and so on in turn.
+    pub groups: usize,
+    /// Between two heartbeats.
+    pub interval: u64,
+    /// Silence after which a node is late.
+    pub warn: u64,
+    /// Silence after which a node is dead.
+    pub dead: u64,
+    /// How long a starting node waits for the others.
+    pub initial_dead: u64,
+    /// How long the preferred node must be stable.
+    pub failback_delay: u64,
+    /// Whether groups return on their own.
+    pub failback: bool,
+    /// Whether a group whose stop failed is released.
+    pub release_on_stop_failure: bool,
+    /// Gain of each node's clock, in µs per second.
+    pub drift: Vec<i64>,
+    /// From an input to the engine's wake: at most so long, in µs.
+    pub latency: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            seed: 1,
+            nodes: 2,
+            links: 2,
+            groups: 1,
+            interval: 20_000,
+            warn: 60_000,
+            dead: 200_000,
+            initial_dead: 3_000_000,
+            failback_delay: 1_000_000,
+            failback: false,
+            release_on_stop_failure: false,
+            drift: vec![0, 0],
+            latency: 20,
+        }
+    }
+}
+
+impl Setup {
+    /// The core's settings for one node.
+    ///
+    /// # Panics
+    /// If the settings break the core's rules: the caller's mistake.
+    pub fn config(&self, node: usize) -> Config {
+        let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
+        let group = |index: usize| GroupSettings {
+            name: u32::try_from(index).expect("groups are few"),
+            prefer: (0..self.nodes).map(|place| id(index + place)).collect(),
+            failback: self.failback,
+            stop_budget: Duration::from_micros(200_000),
+        };
+        let settings = Settings {
+            me: id(node),
+            voters: self.nodes,
+            interval: Duration::from_micros(self.interval),
+            warn: Duration::from_micros(self.warn),
+            dead: Duration::from_micros(self.dead),
+            initial_dead: Duration::from_micros(self.initial_dead),
+            failback_delay: Duration::from_micros(self.failback_delay),
+            rule: Rule::AssumeDead,
+            release_on_stop_failure: self.release_on_stop_failure,
+            groups: (0..self.groups).map(group).collect(),
+            every: (0..self.links).map(|_| 1).collect(),
+            tag: 0x5151,
+            digest: 7,
+            voters_digest: 9,
+            keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
+        };
+        Config::new(settings).expect("valid settings")
+    }
+
+    /// The group of this index.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn group(index: usize) -> GroupId {
+        GroupId::new(index).expect("a group of the table")
+    }
+}

@@ -1,0 +1,256 @@
+//! Each seed draws its own settings and its own mix of faults; then everything is mended, and
+//! every group must find exactly one owner in time, and stay there.
+use super::fault::Fault;
+use super::machine::Fate;
+use super::network::Wire;
+use super::random::Random;
+use super::setup::Setup;
+use super::world::{Violation, World};
+use crate::core::id::GroupSet;
+use crate::core::io::Command;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const SECOND: u64 = 1_000_000;
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Simulated time, in µs.
+    pub simulated: u64,
+    /// Inputs handled.
+    pub handled: u64,
+    /// Ownerships begun.
+    pub moves: u64,
+    /// The longest time with two owners, in µs, in all and in good conditions.
+    pub longest_two: (u64, u64),
+    /// Faults by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+/// Which kinds of faults a seed has.
+struct Mix {
+    power: bool,
+    crash: bool,
+    freeze: bool,
+    cables: bool,
+    quality: bool,
+    carrier: bool,
+    ability: bool,
+    scripts: bool,
+    commands: bool,
+}
+
+impl Mix {
+    fn draw(random: &mut Random, slow: bool) -> Mix {
+        let mut half = || random.chance(500_000);
+        Mix {
+            power: half(),
+            crash: half(),
+            freeze: half(),
+            cables: half(),
+            quality: half(),
+            carrier: half(),
+            ability: half(),
+            // A failed start is remembered for minutes, which are many heartbeats.
+            scripts: half() && slow,
+            commands: half(),
+        }
+    }
+}
+
+/// The settings that follow from `seed`.
+pub fn setup(seed: u64) -> Setup {
+    let mut random = Random::new(seed ^ 0x5eed);
+    let interval = [10_000, 20_000, 50_000, 100_000][random.index(4)];
+    let dead = interval * random.between(4, 12);
+    Setup {
+        seed,
+        nodes: 2,
+        links: 1 + random.index(3),
+        groups: 1 + random.index(3),
+        interval,
+        warn: interval * 2,
+        dead,
+        initial_dead: dead * random.between(1, 6),
+        failback_delay: dead * random.between(1, 5),
+        failback: random.chance(500_000),
+        release_on_stop_failure: random.chance(500_000),
+        drift: (0..2).map(|_| random.between(0, 20_000).cast_signed() - 10_000).collect(),
+        latency: random.between(1, 300),
+    }
+}
+
+/// Runs one seed to its end.
+///
+/// # Errors
+/// The first [`Violation`], a panic of the core included.
+pub fn run(seed: u64) -> Result<Summary, Violation> {
+    let mut world = World::new(setup(seed));
+    match catch_unwind(AssertUnwindSafe(|| play(&mut world, seed))) {
+        Ok(Ok(())) => Ok(Summary {
+            simulated: world.now,
+            handled: world.handled,
+            moves: world.moves,
+            longest_two: world.longest_two(),
+            faults: world.faults,
+        }),
+        Ok(Err(violation)) => Err(violation),
+        Err(_) => Err(Violation { what: "the core panicked".to_owned(), trace: world.story() }),
+    }
+}
+
+fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
+    let mut random = Random::new(seed ^ 0xfa17);
+    let mix = Mix::draw(&mut random, world.setup.interval >= 100_000);
+    for node in 0..world.setup.nodes {
+        for group in 0..world.setup.groups {
+            let dead = world.setup.dead;
+            let service = world.service(node, group);
+            service.start_takes = random.between(100, dead);
+            service.stop_takes = random.between(100, dead);
+            service.limit = 2 * dead;
+        }
+        world.plan(random.between(0, world.setup.dead), Fault::PowerOn(node));
+    }
+    let storm = world.setup.dead * random.between(20, 60);
+    for _ in 0..random.between(2, 25) {
+        plan_one(world, &mut random, &mix, storm);
+    }
+    world.run_until(storm + 4 * world.setup.dead)?;
+    world.apply(Fault::Mend);
+    for node in 0..world.setup.nodes {
+        // A standby or a declined group is ended by hand, as an operator does after the storm.
+        let groups = GroupSet::first(world.setup.groups);
+        if mix.commands || mix.scripts {
+            let at = world.now
+                + world.setup.initial_dead
+                + u64::try_from(4 + node).expect("nodes are few") * world.setup.dead;
+            world.plan(at, Fault::Command(node, Command::Failback(groups)));
+        }
+    }
+    let settle = settle_bound(&world.setup, &mix);
+    world.run_until(world.now + settle)?;
+    check_settled(world)?;
+    let moves = world.moves;
+    world.run_until(world.now + 2 * settle_bound(&world.setup, &Mix { scripts: false, ..mix }))?;
+    check_settled(world)?;
+    if world.moves != moves {
+        return Err(world.violation("a group moved in steady conditions".to_owned()));
+    }
+    Ok(())
+}
+
+/// How long it may take until every group has its owner, once everything is mended.
+fn settle_bound(setup: &Setup, mix: &Mix) -> u64 {
+    // Start anew, find each other, wait for a rival claim to run out and back off, stop, start.
+    let patience = setup.dead + 2 * setup.interval;
+    let moves = setup.initial_dead + 6 * patience + 6 * 2 * setup.dead;
+    // A failback that did not last doubles the delay, six times at most.
+    let failback = if setup.failback { 64 * setup.failback_delay } else { 0 };
+    // A failed start or a blocked stop is tried again after these times.
+    let failed = if mix.scripts { 310 * SECOND } else { 0 };
+    (moves + failback + failed) * 51 / 50
+}
+
+fn check_settled(world: &World) -> Result<(), Violation> {
+    for group in 0..world.setup.groups {
+        if !world.settled(group) {
+            let serving = world.serving(group);
+            return Err(world.violation(format!("g{group} is not settled: served by {serving:?}")));
+        }
+    }
+    Ok(())
+}
+
+fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
+    let at = random.between(0, storm);
+    let dead = world.setup.dead;
+    let span = random.between(dead / 20, 4 * dead);
+    let node = random.index(world.setup.nodes);
+    let group = random.index(world.setup.groups);
+    let link = random.index(world.setup.links);
+    let pair = |world: &mut World, begin: Fault, end: Fault| {
+        world.plan(at, begin);
+        world.plan(at + span, end);
+    };
+    match random.below(9) {
+        0 if mix.power => pair(world, Fault::PowerOff(node), Fault::PowerOn(node)),
+        1 if mix.crash => pair(world, Fault::Kill(node), Fault::Revive(node)),
+        2 if mix.freeze => pair(world, Fault::Freeze(node), Fault::Thaw(node)),
+        3 if mix.cables => plan_cuts(world, random, [at, span], node, link),
+        4 if mix.quality => {
+            let bad = Wire {
+                delay: random.between(50, dead / 8),
+                jitter: random.between(0, dead / 8),
+                loss: random.between(0, 300_000),
+                doubled: random.between(0, 300_000),
+                bursts: random.between(0, 20_000),
+                burst: random.between(0, dead),
+                ..Wire::GOOD
+            };
+            pair(world, Fault::Quality(link, bad), Fault::Quality(link, Wire::GOOD));
+        }
+        5 if mix.carrier => {
+            pair(world, Fault::Carrier(node, link, false), Fault::Carrier(node, link, true));
+        }
+        6 if mix.ability => {
+            pair(world, Fault::Able(node, group, false), Fault::Able(node, group, true));
+            // Both at once: when they can again, each believes the other cannot.
+            if random.chance(500_000) {
+                let other = 1 - node;
+                pair(world, Fault::Able(other, group, false), Fault::Able(other, group, true));
+                world.plan(at, Fault::Command(node, Command::Shutdown));
+                world.plan(at + span / 2, Fault::Revive(node));
+            }
+        }
+        7 if mix.scripts => {
+            let fate = if random.chance(500_000) { Fate::Fails } else { Fate::Hangs };
+            if random.chance(500_000) {
+                pair(
+                    world,
+                    Fault::Starts(node, group, fate),
+                    Fault::Starts(node, group, Fate::Works),
+                );
+            } else {
+                let works = Fault::Stops(node, group, Fate::Works);
+                pair(world, Fault::Stops(node, group, fate), works);
+            }
+        }
+        8 if mix.commands => {
+            let groups = GroupSet::EMPTY.with(Setup::group(group));
+            let command = [
+                Command::Standby,
+                Command::HandOver(groups),
+                Command::Takeover(groups),
+                Command::Failback(groups),
+                Command::Shutdown,
+            ][random.index(5)];
+            world.plan(at, Fault::Command(node, command));
+            if command == Command::Shutdown {
+                world.plan(at + span + 4 * dead, Fault::Revive(node));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// One link or all of them, one direction or both.
+fn plan_cuts(
+    world: &mut World,
+    random: &mut Random,
+    [at, span]: [u64; 2],
+    node: usize,
+    link: usize,
+) {
+    let links = if random.chance(300_000) { link..link + 1 } else { 0..world.setup.links };
+    let both = random.chance(600_000);
+    for link in links {
+        for (from, to) in [(node, 1 - node), (1 - node, node)] {
+            if both || from == node {
+                world.plan(at, Fault::Cut { link, from, to, cut: true });
+                world.plan(at + span, Fault::Cut { link, from, to, cut: false });
+            }
+        }
+    }
+}

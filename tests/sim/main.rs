@@ -1,0 +1,10 @@
+//! The real core in the simulator: scenarios with exact times, and a swarm of random ones.
+mod commands;
+mod failures;
+mod partitions;
+mod properties;
+mod scene;
+mod starts;
+mod steady;
+mod strangers;
+mod swarm;
