@@ -52,6 +52,12 @@ impl Tag {
         Tag((hash & 0x7fff_ffff).max(1))
     }
 
+    /// The tag of those who work on this (runtime) directory.
+    pub fn of_directory(path: &std::path::Path) -> Tag {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        Tag::of(path.as_os_str().as_encoded_bytes())
+    }
+
     /// The programs' name.
     pub(super) fn program_name(self) -> String {
         format!("{self}")

@@ -28,8 +28,8 @@ use attach::{Attacher, Way};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -87,7 +87,26 @@ pub struct Gate {
     tag: Tag,
     quit: Arc<Quit>,
     thread: Option<JoinHandle<()>>,
-    ungated: Vec<String>,
+    ungated: Ungated,
+}
+
+/// Interfaces that are not gated, each with the reason; kept up to date.
+#[derive(Clone, Debug, Default)]
+pub struct Ungated(Arc<Mutex<Vec<String>>>);
+
+impl Ungated {
+    /// What they are now.
+    pub fn list(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores what they are; returns those that are new.
+    fn set(&self, places: Vec<String>) -> Vec<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = places.iter().filter(|place| !known.contains(place)).cloned().collect();
+        *known = places;
+        new
+    }
 }
 
 struct Quit {
@@ -134,24 +153,24 @@ impl Gate {
         let ingress = load(tag, Direction::Ingress, &maps)?;
         let egress = load(tag, Direction::Egress, &maps)?;
         let mut attacher = Attacher { tag, way, ingress, egress, socket };
-        let ungated = attacher.attach();
+        let ungated = Ungated::default();
+        ungated.set(attacher.attach());
         let wake = Wake::new().map_err(failed("make an event"))?;
         let quit = Arc::new(Quit { wanted: AtomicBool::new(false), wake });
         let thread = std::thread::Builder::new()
             .name("gate".into())
             .stack_size(STACK)
             .spawn({
-                let (quit, told) = (Arc::clone(&quit), ungated.clone());
-                move || watch(attacher, monitor, &quit, told)
+                let (quit, ungated) = (Arc::clone(&quit), ungated.clone());
+                move || watch(attacher, monitor, &quit, &ungated)
             })
             .map_err(failed("start the lease gate's thread"))?;
         let addresses = groups.iter().flatten().copied().collect();
         Ok(Gate { deadlines, addresses, tag, quit, thread: Some(thread), ungated })
     }
 
-    /// Interfaces that were not gated when it was opened, each with the reason. Those that fail
-    /// later are logged.
-    pub fn ungated(&self) -> &[String] {
+    /// Interfaces that could not be gated. Those that come after opening are logged, too.
+    pub fn ungated(&self) -> &Ungated {
         &self.ungated
     }
 
@@ -218,7 +237,7 @@ pub fn sweep(tag: Tag) -> io::Result<()> {
 }
 
 /// Attaches to interfaces that appear, and again where somebody has taken a program off.
-fn watch(mut attacher: Attacher, mut monitor: Monitor, quit: &Quit, mut told: Vec<String>) {
+fn watch(mut attacher: Attacher, mut monitor: Monitor, quit: &Quit, ungated: &Ungated) {
     use rustix::fd::AsFd;
     while !quit.wanted.load(Ordering::Acquire) {
         wait_readable(&[Some(quit.wake.as_fd()), Some(monitor.fd())], Some(AUDIT));
@@ -226,11 +245,9 @@ fn watch(mut attacher: Attacher, mut monitor: Monitor, quit: &Quit, mut told: Ve
         if quit.wanted.load(Ordering::Acquire) {
             return;
         }
-        let trouble = attacher.attach();
-        for line in trouble.iter().filter(|line| !told.contains(line)) {
-            log::error!("lease gate: not on {line}; a stopped daemon's addresses answer there");
+        for place in ungated.set(attacher.attach()) {
+            log::error!("lease gate: not on {place}; a stopped daemon's addresses answer there");
         }
-        told = trouble;
     }
 }
 
