@@ -141,6 +141,8 @@ impl Engine {
         self.senses();
         self.take_opened(memory);
         self.feed(Input::Tick, memory);
+        // What our predecessor vouched for ends soon.
+        self.vouch();
         self.parts.notify.ready();
         loop {
             self.arm();

@@ -69,7 +69,9 @@ impl Lab {
             (&node, near, ["192.0.2.2", "2001:db8::2"]),
             (&client, far, ["192.0.2.1", "2001:db8::1"]),
         ] {
-            texts.map(|text| give(place, index, text));
+            for text in texts {
+                give(place, index, text);
+            }
         }
         give(&node, near, V4);
         give(&node, near, V6);
@@ -184,7 +186,9 @@ fn an_address_speaks_while_somebody_vouches_for_it() {
     for way in WAYS {
         let lab = Lab::new();
         // Before there is a gate.
-        [V4, V6, "192.0.2.2", "2001:db8::2"].map(|text| lab.hears(text));
+        for text in [V4, V6, "192.0.2.2", "2001:db8::2"] {
+            lab.hears(text);
+        }
         let gate = lab.gate(way);
         assert_eq!(gate.ungated().list(), [""; 0]);
         assert!(!lab.asks(V4) && !lab.asks(V6), "{way:?}: closed is how it starts");
