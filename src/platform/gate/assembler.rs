@@ -223,6 +223,11 @@ impl Assembler {
     /// `return number`.
     pub(super) fn leave(&mut self, number: i32) {
         self.set(Reg::R0, number);
+        self.exit();
+    }
+
+    /// `return R0`.
+    pub(super) fn exit(&mut self) {
         self.put(EXIT, Reg::R0, 0, 0, 0);
     }
 

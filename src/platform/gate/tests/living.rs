@@ -467,6 +467,70 @@ fn theirs(dropped: Option<[u8; 4]>) -> Program {
     Program::load("theirs", &code.finish().expect("a program"), c"GPL").expect("loaded")
 }
 
+/// A program that sends everything out through another interface.
+fn diversion(index: u32) -> Program {
+    use super::super::assembler::{Assembler, Reg};
+    const REDIRECT: i32 = 23;
+    let mut code = Assembler::new();
+    code.set(Reg::R1, index as i32);
+    code.set(Reg::R2, 0);
+    code.call(REDIRECT);
+    code.exit();
+    Program::load("diversion", &code.finish().expect("a program"), c"GPL").expect("loaded")
+}
+
+#[test]
+fn a_tag_that_stands_beside_the_frame_is_no_obstacle() {
+    for way in WAYS {
+        let lab = Lab::new();
+        let (side, ears) = cable(&lab.node, &lab.client, "side0", "ears0");
+        // Linux has taken the first tag off before anybody sees the frame. What passes the gate
+        // comes back to us by another cable.
+        let hook = Hook { index: lab.near, egress: false };
+        let mut socket = lab.node.socket();
+        socket.add_clsact(lab.near).expect("a clsact");
+        socket.put_filter(hook, (9, 9), "theirs", diversion(side)).expect("put");
+        let gate = lab.gate(way);
+        let heard = lab.client.run(move || packet::Socket::receiver(ears, 0x0003).expect("ears"));
+        let mac = lab.node.socket().link_by_index(lab.near).expect("asked").expect("there").mac;
+        let frame = |to: [u8; 4], tags: &[[u8; 4]]| {
+            let mut frame = mac.expect("it has one").to_vec();
+            frame.extend([2, 0, 0, 0, 0, 9]);
+            frame.extend(tags.iter().flatten());
+            frame.extend([8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1]);
+            frame.extend(to);
+            frame.extend([0; 8]);
+            frame
+        };
+        let far = lab.far;
+        let mut buffer = [0; 128];
+        // The marker comes after: when it is there, all that passed before it is there too.
+        let mut passed = |tags: &[[u8; 4]]| {
+            heard.send(far, &frame([192, 0, 2, 20], tags)).expect("sent");
+            heard.send(far, &frame([192, 0, 2, 99], tags)).expect("sent");
+            let mut passed = false;
+            until("the marker", || {
+                while let Some(bytes) = heard.receive(&mut buffer).expect("received") {
+                    let ends = |to: [u8; 4]| bytes.windows(4).any(|four| four == to);
+                    passed |= ends([192, 0, 2, 20]);
+                    if ends([192, 0, 2, 99]) {
+                        return true;
+                    }
+                }
+                false
+            });
+            passed
+        };
+        let (inner, outer) = ([0x81, 0, 0, 5], [0x88, 0xa8, 0, 6]);
+        for tags in [&[][..], &[inner], &[outer, inner]] {
+            gate.close(1);
+            assert!(!passed(tags), "{way:?}: {tags:?}");
+            gate.vouch(1, in_micros(LONG));
+            assert!(passed(tags), "{way:?}: {tags:?}");
+        }
+    }
+}
+
 #[test]
 fn a_program_that_somebody_took_off_comes_back() {
     let lab = Lab::new();
