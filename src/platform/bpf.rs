@@ -428,6 +428,14 @@ impl Program {
         Ok(Info::of(self.0.as_fd(), None)?.word(4))
     }
 
+    /// When it was loaded: nanoseconds of the kernel's own `CLOCK_BOOTTIME`.
+    ///
+    /// # Errors
+    /// bpf(2)'s.
+    pub fn loaded_at(&self) -> io::Result<u64> {
+        Ok(Info::of(self.0.as_fd(), None)?.0[40 / 8])
+    }
+
     /// The loaded program of this number; `None` if it has gone.
     ///
     /// # Errors

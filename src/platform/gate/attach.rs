@@ -9,6 +9,7 @@
 //! master as well, and what a bridge only carries for others is not our business.
 use crate::platform::bpf::{self, Direction, Program};
 use crate::platform::netlink::{Filter, Hook, Link, Socket};
+use rustix::thread::CapabilitySet;
 use std::fmt;
 use std::io;
 
@@ -28,12 +29,16 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// The best one that this kernel has.
+    /// The best one that this kernel has. Which of the programs in a tcx list is ours takes
+    /// CAP_SYS_ADMIN to find out; without it the filters of clsact do, which have names.
     pub(super) fn of_this_kernel() -> Way {
         const LOOPBACK: u32 = 1;
-        match bpf::attached(LOOPBACK, Direction::Ingress) {
-            Ok(_) => Way::Tcx,
-            Err(_) => Way::Clsact,
+        let set = rustix::thread::capabilities(None).map(|sets| sets.effective);
+        let may_look = set.is_ok_and(|set| set.contains(CapabilitySet::SYS_ADMIN));
+        if may_look && bpf::attached(LOOPBACK, Direction::Ingress).is_ok() {
+            Way::Tcx
+        } else {
+            Way::Clsact
         }
     }
 }
@@ -181,10 +186,14 @@ fn free_priority(filters: &[Filter]) -> io::Result<u16> {
     priorities.find(fits).ok_or_else(|| io::Error::other("every priority is taken by a filter"))
 }
 
-/// The first of these programs that has the tag's name.
+/// The first of these programs that has the tag's name; none if we may not look at them.
 fn named(ids: &[u32], tag: Tag) -> io::Result<Option<Program>> {
     for id in ids {
-        if let Some(program) = Program::find(*id)?
+        let program = match Program::find(*id) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
+            program => program?,
+        };
+        if let Some(program) = program
             && program.name()? == tag.program_name()
         {
             return Ok(Some(program));
@@ -193,10 +202,11 @@ fn named(ids: &[u32], tag: Tag) -> io::Result<Option<Program>> {
     Ok(None)
 }
 
-/// A program that a predecessor with the same tag left on an interface of this namespace.
+/// A program that a predecessor with the same tag left on an interface of this namespace; none
+/// without CAP_SYS_ADMIN.
 ///
 /// # Errors
-/// The kernel's: `PERM` without CAP_SYS_ADMIN.
+/// The kernel's.
 pub(super) fn predecessor(socket: &mut Socket, tag: Tag) -> io::Result<Option<Program>> {
     for link in socket.links()? {
         for direction in Direction::BOTH {

@@ -25,13 +25,32 @@ const FURTHEST: u64 = (AHEAD_MAX as u64 - 16) * 65;
 pub(super) const CLOSED: (u32, u32) = (0, 0);
 
 /// (lower, upper) word for a deadline; one that is far away is brought nearer. Rounded down.
-pub(super) fn words(until: Instant, now: Instant) -> (u32, u32) {
+/// `ahead`: by how many nanoseconds our clock is ahead of the kernel's own, see [`clock_ahead`].
+pub(super) fn words(until: Instant, now: Instant, ahead: i64) -> (u32, u32) {
     if until <= now {
         return CLOSED;
     }
     let micros = until.micros().min(now.micros().saturating_add(FURTHEST));
-    let ticks = micros.saturating_mul(1000) >> TICK_BITS;
+    let nanos = micros.saturating_mul(1000).saturating_add_signed(ahead.saturating_neg());
+    let ticks = nanos >> TICK_BITS;
     (ticks as u32, (ticks >> ERA_BITS) as u32) // cut on purpose
+}
+
+/// By how many nanoseconds `CLOCK_BOOTTIME` of this process is ahead of the one that programs in
+/// the kernel see: a time namespace (time_namespaces(7)) has a clock of its own, they have not.
+pub(super) fn clock_ahead() -> i64 {
+    // Without time namespaces there is no such file.
+    let text = std::fs::read_to_string("/proc/thread-self/timens_offsets");
+    parse_offset(
+        &text.or_else(|_| std::fs::read_to_string("/proc/self/timens_offsets")).unwrap_or_default(),
+    )
+}
+
+fn parse_offset(text: &str) -> i64 {
+    let line = text.lines().find_map(|line| line.strip_prefix("boottime"));
+    let mut numbers = line.unwrap_or("").split_whitespace().map(|word| word.parse::<i64>());
+    let (Some(Ok(seconds)), Some(Ok(nanos))) = (numbers.next(), numbers.next()) else { return 0 };
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Whether the first deadline is not after the second.
@@ -70,7 +89,7 @@ mod tests {
     #[test]
     fn a_deadline_of_long_ago_never_comes_round() {
         let now = at(4_000_000_000_000);
-        let words = words(at(4_000_000_030_000), now);
+        let words = words(at(4_000_000_030_000), now, 0);
         assert!(is_open(words, 4_000_000_029_000_000));
         // The lower word looks ahead again a little before each full turn.
         let turn = 1u64 << 48;
@@ -82,9 +101,23 @@ mod tests {
     #[test]
     fn the_nearer_of_two_is_found_across_eras() {
         let eras = 1 << (16 + 24);
-        let early = words(at(eras / 1000 - 5000), at(0));
-        let late = words(at(eras / 1000 * 300), at(eras / 1000 * 300 - 10));
+        let early = words(at(eras / 1000 - 5000), at(0), 0);
+        let late = words(at(eras / 1000 * 300), at(eras / 1000 * 300 - 10), 0);
         assert!(nearer(early, late) && !nearer(late, early) && nearer(CLOSED, early));
+    }
+
+    #[test]
+    fn the_clock_of_a_time_namespace_is_translated() {
+        assert_eq!(parse_offset("monotonic 5 7\nboottime        -86400         250000000\n"), {
+            -86_400 * 1_000_000_000 + 250_000_000
+        });
+        assert_eq!(parse_offset("monotonic  0 0\nboottime   0   0\n"), 0);
+        assert_eq!((parse_offset(""), parse_offset("boottime x y")), (0, 0));
+        // Three days ahead: the kernel's clock says 100 s.
+        let ahead = 3 * 86_400 * 1_000_000_000;
+        let now = 100_000_000 + 3 * 86_400_000_000;
+        let words = words(at(now + 30_000), at(now), ahead);
+        assert!(is_open(words, 100_029_000_000) && !is_open(words, 100_030_000_000));
     }
 
     proptest! {
@@ -92,7 +125,7 @@ mod tests {
         fn it_ends_at_most_a_tick_early_and_never_late(
             now in 0..1u64 << 50, lead in 1..200_000_000u64, look in 0..400_000_000u64,
         ) {
-            let words = words(at(now + lead), at(now));
+            let words = words(at(now + lead), at(now), 0);
             let open = is_open(words, (now + look) * 1000);
             if look >= lead {
                 prop_assert!(!open);
@@ -106,8 +139,8 @@ mod tests {
             now in 0..1u64 << 50, step in 1..60_000_000u64, lead in 1..1_000_000u64,
         ) {
             // Renewed after `step`: the upper word has been stored, the lower not yet.
-            let old = words(at(now + lead), at(now));
-            let new = words(at(now + step + lead), at(now + step));
+            let old = words(at(now + lead), at(now), 0);
+            let new = words(at(now + step + lead), at(now + step), 0);
             let nanos = (now + step) * 1000;
             prop_assert_eq!(is_open((old.0, new.1), nanos), is_open(old, nanos));
         }

@@ -9,7 +9,7 @@
 //!
 //! Linux 5.8 or newer with `CONFIG_BPF_SYSCALL` and either tcx (6.6) or `CONFIG_NET_CLS_BPF` and
 //! `CONFIG_NET_SCH_INGRESS`; CAP_BPF and CAP_NET_ADMIN in the first user namespace, CAP_SYS_ADMIN
-//! to take over from a predecessor. Everything happens in the network namespace of the thread
+//! for tcx and to go on with a predecessor's deadlines. Everything happens in the network namespace of the thread
 //! that calls [`Gate::open`].
 mod assembler;
 mod attach;
@@ -62,8 +62,8 @@ impl Unavailable {
     fn new(what: &str, error: &io::Error, verifier: &str) -> Self {
         let cure = match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) if verifier.is_empty() => {
-                "it takes CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN outside of user namespaces \
-                 (root has them), and before Linux 5.11 LimitMEMLOCK=infinity"
+                "it takes CAP_BPF and CAP_NET_ADMIN outside of user namespaces (root has them), \
+                 and before Linux 5.11 LimitMEMLOCK=infinity"
             }
             Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOENT) => {
                 "it takes Linux 5.8 or newer with CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and \
@@ -88,6 +88,8 @@ pub struct Gate {
     quit: Arc<Quit>,
     thread: Option<JoinHandle<()>>,
     ungated: Ungated,
+    /// Nanoseconds by which our clock is ahead of the kernel's.
+    clock_ahead: i64,
 }
 
 /// Interfaces that are not gated, each with the reason; kept up to date.
@@ -150,7 +152,11 @@ impl Gate {
                 .map_err(failed("read the lease gate of before"))?;
         }
         let monitor = Monitor::links_only().map_err(failed("watch the interfaces"))?;
+        let clock_ahead = deadline::clock_ahead();
+        let before = clock::now();
         let ingress = load(tag, Direction::Ingress, &maps)?;
+        let loaded = ingress.loaded_at().map_err(failed("look at the lease gate's program"))?;
+        check_clock(before, loaded.saturating_add_signed(clock_ahead), clock::now())?;
         let egress = load(tag, Direction::Egress, &maps)?;
         let mut attacher = Attacher { tag, way, ingress, egress, socket };
         let ungated = Ungated::default();
@@ -166,7 +172,7 @@ impl Gate {
             })
             .map_err(failed("start the lease gate's thread"))?;
         let addresses = groups.iter().flatten().copied().collect();
-        Ok(Gate { deadlines, addresses, tag, quit, thread: Some(thread), ungated })
+        Ok(Gate { deadlines, addresses, tag, quit, thread: Some(thread), ungated, clock_ahead })
     }
 
     /// Interfaces that could not be gated. Those that come after opening are logged, too.
@@ -177,7 +183,7 @@ impl Gate {
     /// Lets the addresses of a group speak `until` then (at most 4.6 minutes from now; renew it).
     /// A few instructions, no system call, may be called from any thread.
     pub fn vouch(&self, group: usize, until: Instant) {
-        self.store(group, deadline::words(until, clock::now()));
+        self.store(group, deadline::words(until, clock::now(), self.clock_ahead));
     }
 
     /// Silences the addresses of a group at once.
@@ -249,6 +255,21 @@ fn watch(mut attacher: Attacher, mut monitor: Monitor, quit: &Quit, ungated: &Un
             log::error!("lease gate: not on {place}; a stopped daemon's addresses answer there");
         }
     }
+}
+
+/// Our clock and the programs' clock must agree, or the gate would open for too long.
+/// `loaded`: when a program was loaded between `before` and `after`, in nanoseconds.
+fn check_clock(before: Instant, loaded: u64, after: Instant) -> Result<(), Unavailable> {
+    if (before.micros()..=after.micros()).contains(&(loaded / 1000)) {
+        return Ok(());
+    }
+    Err(Unavailable(format!(
+        "the clock of this process is not the kernel's: a program loaded between {} and {} s was \
+         loaded at {} s; run outside of time namespaces",
+        before.micros() as f64 / 1e6,
+        after.micros() as f64 / 1e6,
+        loaded as f64 / 1e9
+    )))
 }
 
 struct Maps {

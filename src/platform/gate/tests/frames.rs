@@ -92,7 +92,7 @@ impl Bench {
     }
 
     fn open(&self, micros: u64) {
-        self.set(1, deadline::words(in_micros(micros), clock::now()));
+        self.set(1, deadline::words(in_micros(micros), clock::now(), 0));
     }
 
     fn close(&self) {
@@ -181,7 +181,7 @@ fn each_group_has_a_deadline_of_its_own() {
     bench.open(60_000_000);
     let first = ipv4("198.51.100.1".parse().expect("an address"), OTHER_V4);
     assert_eq!(bench.passes(&first), (true, false));
-    bench.set(0, deadline::words(in_micros(60_000_000), clock::now()));
+    bench.set(0, deadline::words(in_micros(60_000_000), clock::now(), 0));
     bench.close();
     assert_eq!(bench.passes(&first), (true, true));
     assert_eq!(bench.passes(&ipv4(v4(), OTHER_V4)), (true, false));
@@ -194,7 +194,7 @@ fn it_closes_by_itself_when_the_deadline_has_come() {
     let frame = ipv4(v4(), OTHER_V4);
     for _ in 0..20 {
         let until = in_micros(5_000);
-        bench.set(1, deadline::words(until, clock::now()));
+        bench.set(1, deadline::words(until, clock::now(), 0));
         let mut last_open = clock::now();
         loop {
             let before = clock::now();
@@ -213,7 +213,7 @@ fn it_closes_by_itself_when_the_deadline_has_come() {
 fn a_deadline_of_another_era_or_far_away_is_none() {
     let bench = Bench::new();
     let frame = ipv4(v4(), OTHER_V4);
-    let (lower, upper) = deadline::words(in_micros(60_000_000), clock::now());
+    let (lower, upper) = deadline::words(in_micros(60_000_000), clock::now(), 0);
     for (what, words, open) in [
         ("as it is", (lower, upper), true),
         ("256 eras ago", (lower, upper.wrapping_sub(256)), false),

@@ -2,6 +2,7 @@
 use super::*;
 use crate::platform::netlink::{Address, Flags, Hook, LinkKind, Namespace};
 use crate::platform::packet;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use std::fs::File;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -545,18 +546,40 @@ fn a_program_that_somebody_took_off_comes_back() {
 }
 
 #[test]
+fn two_capabilities_are_enough() {
+    let lab = Lab::new();
+    lab.node.run(|| {
+        let few = CapabilitySet::BPF | CapabilitySet::NET_ADMIN | CapabilitySet::NET_BIND_SERVICE;
+        set_capabilities(None, CapabilitySets { effective: few, permitted: few, inheritable: few })
+            .expect("given up")
+    });
+    let gate = |tag: &'static [u8]| {
+        lab.node.run(move || Gate::open(Tag::of(tag), &groups())).expect("a gate")
+    };
+    let first = gate(b"living");
+    assert!(!lab.asks(V4));
+    first.vouch(1, in_micros(LONG));
+    lab.hears(V4);
+    drop(first);
+    let second = gate(b"living");
+    assert!(!lab.asks(V4), "closed until it is vouched for");
+    second.vouch(1, in_micros(LONG));
+    lab.hears(V4);
+    for text in [V4, V6] {
+        take(&lab.node, lab.near, text);
+    }
+    lab.node.run(move || second.remove()).expect("removed");
+    let qdiscs = lab.node.command("tc qdisc show dev near0");
+    assert!(!qdiscs.contains("clsact"), "{qdiscs}");
+}
+
+#[test]
 fn where_it_is_not_permitted_the_reason_says_so() {
     let error = std::thread::spawn(|| {
         new_network().expect("root");
-        rustix::thread::set_capabilities(
-            None,
-            rustix::thread::CapabilitySets {
-                effective: rustix::thread::CapabilitySet::empty(),
-                permitted: rustix::thread::CapabilitySet::empty(),
-                inheritable: rustix::thread::CapabilitySet::empty(),
-            },
-        )
-        .expect("given up");
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        set_capabilities(None, sets).expect("given up");
         Gate::open(Tag::of(b"refused"), &groups()).err()
     })
     .join()
