@@ -37,6 +37,8 @@ const AGAIN_APART: Duration = Duration::from_secs(1);
 
 /// The engine finds its supervisor's process number in this environment variable.
 const ENV: &str = "LATIDO_SUPERVISOR";
+/// Set for every engine but the first.
+const AGAIN: &str = "LATIDO_AGAIN";
 /// Signals that a new engine must not miss.
 static FORWARDED: [i32; 3] = [signal::TERMINATE, signal::INTERRUPT, signal::HANGUP];
 
@@ -104,14 +106,20 @@ pub fn guardian_pid() -> Option<u32> {
     std::env::var(ENV).ok()?.parse().ok()
 }
 
+/// For the engine: whether one before it has run under the same supervisor.
+pub fn is_started_again() -> bool {
+    std::env::var_os(AGAIN).is_some()
+}
+
 /// Waits until the engine has ended for good. Returns the exit code: that of an orderly engine
 /// (0), else 1.
 pub fn run(plan: &Plan, signals: &Signals, hands: &mut dyn Hands) -> u8 {
-    let mut watch = Watch { plan, signals, hands, quick_deaths: 0, stopping: false };
+    let mut watch = Watch { plan, signals, hands, quick_deaths: 0, stopping: false, again: false };
     loop {
         let started = Instant::now();
         let (status, lived) = match watch.start() {
             Ok(child) => {
+                watch.again = true;
                 watch.announce(started);
                 (watch.attend(child), started.elapsed())
             }
@@ -132,6 +140,7 @@ struct Watch<'a> {
     hands: &'a mut dyn Hands,
     quick_deaths: u32,
     stopping: bool,
+    again: bool,
 }
 
 impl Watch<'_> {
@@ -139,6 +148,9 @@ impl Watch<'_> {
         let mut command = Command::new(&self.plan.program);
         command.arg0("latido").args(&self.plan.args);
         command.env(ENV, std::process::id().to_string());
+        if self.again {
+            command.env(AGAIN, "1");
+        }
         if self.plan.hold_back {
             signal::hold_back_in(&mut command, &FORWARDED);
         }

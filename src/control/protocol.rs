@@ -125,8 +125,8 @@ pub fn refusal(refusal: Refusal, names: &Names) -> Answer {
         }
         Refusal::NobodyToTake(group) => Answer::no(
             format!("no other node can take {}", names.group(group)),
-            "see `latido status`: another node must be alive (not late), not in standby, and able to \
-             run it",
+            "see `latido status`: another node must be alive (not late), not in standby, and \
+             able to run it",
         ),
         Refusal::NotAble(group) => {
             let name = names.group(group);

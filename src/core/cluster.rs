@@ -283,7 +283,7 @@ impl Cluster {
         // Told at the first, the second, the fourth …: a recording must not fill the log.
         let told = !self.counters.own.is_power_of_two();
         if Some(header.incarnation) != self.predecessor && !told {
-            self.events.push(Event::Clone(header.node));
+            self.events.push(Event::Namesake(header.node));
         }
     }
 

@@ -28,7 +28,7 @@ macro_rules! index {
         impl $name {
             /// The item at `index`, or `None` past the table's end.
             pub const fn new(index: usize) -> Option<Self> {
-                let short = index as u8; // lossless: used only below the table's end
+                let short = index as u8; // cast: used only below the table's end
                 if index < $max { Some($name(short)) } else { None }
             }
 

@@ -211,6 +211,8 @@ pub enum Event {
     NobodyAble(GroupId),
     /// A peer has heard a frame of ours that we have not sent: a clone of this node is about.
     Clone(NodeId),
+    /// A frame in our own name came that is not ours: another machine of this name, or a recording.
+    Namesake(NodeId),
     /// So many events were lost because too many happened at once.
     Lost(u32),
 }
@@ -243,6 +245,8 @@ pub enum StopReason {
     Leftover,
     /// The daemon is shutting down.
     Shutdown,
+    /// A stop that failed is tried again.
+    Again,
 }
 
 /// When [`Input::Tick`] is due, and why.

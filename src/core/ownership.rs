@@ -31,7 +31,7 @@ impl Cluster {
             Phase::Blocked => {
                 if self.groups[id.index()].retry_at.is_some_and(|at| self.now >= at) {
                     self.groups[id.index()].retry_at = None;
-                    self.stop(id, StopReason::LeaseOver);
+                    self.stop(id, StopReason::Again);
                 }
             }
         }

@@ -61,7 +61,7 @@ impl Cluster {
 
     fn body(&mut self, sequence: u64) -> Body {
         let mut body = Body {
-            count: (self.counters.sent & 0xffff) as u16, // lossless: masked
+            count: (self.counters.sent & 0xffff) as u16, // cast: masked
             flags: NodeFlags::default()
                 .with_standby(self.standby)
                 .with_leaving(self.shutting_down)

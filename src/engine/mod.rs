@@ -4,6 +4,7 @@
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
 mod gate;
+mod last_good;
 mod reload;
 mod senses;
 mod settings;
@@ -54,18 +55,35 @@ pub fn run(options: &Options) -> u8 {
     let started = clock::now();
     let loaded = config::load(&options.source);
     config::print_all(&loaded.diagnostics);
-    let Some(config) = loaded.config else { return supervisor::EXIT_CONFIG };
-    let me = match config.local_node(options.node.as_deref()) {
-        Ok(me) => me,
-        Err(error) => return refuse(supervisor::EXIT_CONFIG, &error),
-    };
+    let again = supervisor::is_started_again();
+    if loaded.config.is_none() && !again {
+        return supervisor::EXIT_CONFIG;
+    }
     let runtime = match RuntimeDir::open(&options.runtime_dir) {
         Ok(runtime) => runtime,
         Err(error) if error.busy() => return refuse(supervisor::EXIT_BUSY, &error.to_string()),
         Err(error) => return refuse(1, &error.to_string()),
     };
+    let broken = loaded.config.is_none();
+    let last_good = || last_good::recall(&options.source, &runtime);
+    let Some(config) = loaded.config.or_else(last_good) else { return supervisor::EXIT_CONFIG };
+    if broken {
+        eprintln!("latido: going on by the last good configuration; mend the file and reload");
+    }
+    let me = match config.local_node(options.node.as_deref()) {
+        Ok(me) => me,
+        Err(error) => return refuse(supervisor::EXIT_CONFIG, &error),
+    };
+    if let Err(error) = last_good::keep(&config, &runtime) {
+        eprintln!("latido: cannot keep a copy of the configuration: {error}");
+    }
     match serve(options, &config, me, &runtime, started) {
-        Ok(code) => code,
+        Ok(code) => {
+            if code == 0 {
+                last_good::forget(&runtime);
+            }
+            code
+        }
         Err(error) => refuse(1, &error),
     }
 }

@@ -61,10 +61,10 @@ pub struct Child {
 }
 
 /// Starts a child: own session (and so process group), working directory `/`, nothing on stdin,
-/// stdout and stderr in the returned non-blocking pipe; without our descriptors, blocked signals and
-/// real-time priority. Locked memory is not inherited by any child (mlockall(2)). It is killed when
-/// the calling thread ends (PR_SET_PDEATHSIG): a start that went on after its daemon's death could
-/// end after the next daemon's stop. What it has started itself lives on.
+/// stdout and stderr in the returned non-blocking pipe; without our descriptors, blocked signals
+/// and real-time priority. Locked memory is not inherited by any child (mlockall(2)). It is killed
+/// when the calling thread ends (PR_SET_PDEATHSIG): a start that went on after its daemon's death
+/// could end after the next daemon's stop. What it has started itself lives on.
 ///
 /// # Errors
 /// The kernel's: `NOENT` without the program, `ACCESS` if it is not executable, `NOEXEC` for a

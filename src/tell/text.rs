@@ -89,7 +89,8 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::NodeRestarted(_)
         | Event::ConfigurationDiffers(_)
         | Event::ConfigurationAgrees(_)
-        | Event::Clone(_) => node(event, names),
+        | Event::Clone(_)
+        | Event::Namesake(_) => node(event, names),
         Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
         Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
         Event::LinkDown(link) => say(
@@ -184,6 +185,14 @@ fn node(event: Event, names: &Names) -> Sentence {
             format!(
                 "node {} has heard a frame of ours that we have not sent: a second machine runs \
                  under our name (a clone or a restored snapshot); stop one of them",
+                names.node(node)
+            ),
+        ),
+        Event::Namesake(node) => say(
+            Error,
+            format!(
+                "somebody else sends with our key as node {}: is another machine running under \
+                 this name (--node, `uname -n`)? Or somebody replays what we sent before a restart",
                 names.node(node)
             ),
         ),
@@ -286,6 +295,7 @@ fn stopping(group: GroupId, reason: StopReason, names: &Names) -> Sentence {
         StopReason::StartFailed => "a start failed".to_owned(),
         StopReason::Leftover => "found running without right when the daemon started".to_owned(),
         StopReason::Shutdown => "the daemon is ending".to_owned(),
+        StopReason::Again => "a stop that failed is tried again".to_owned(),
     };
     say(Level::Notice, format!("group {}: stopping here: {why}", names.group(group)))
 }
@@ -355,6 +365,7 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Rival(group, ..) => key(24, group.index(), 0),
             Event::NobodyAble(group) => key(25, group.index(), 0),
             Event::Clone(_) => key(26, 0, 0),
+            Event::Namesake(_) => key(28, 0, 0),
             Event::Lost(_) => key(27, 0, 0),
         },
         Notice::LinkTrouble(link, _) => key(40, link.index(), 0),

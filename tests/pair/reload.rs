@@ -50,6 +50,15 @@ fn a_broken_file_changes_nothing_and_is_told() {
     assert_eq!(digest(&scene, "pi"), before);
     assert_eq!(scene.status("pi")["pid"], pid, "the engine goes on");
     undisturbed(&scene, since, calls);
+    // Not even the engine's death makes the bad file count: its successor goes on by the good one.
+    let engine = scene.lab.node("pi").engine().expect("it runs");
+    scene.lab.node("pi").signal(engine.pid, Signal::KILL).expect("it runs");
+    scene.logged("pi", from, &["going on by the last good configuration"]);
+    scene.wait("a new engine answers", || {
+        let status = scene.lab.node("pi").status().ok()?;
+        (status["pid"] != pid && status["config"]["digest"] == before).then_some(())
+    });
+    undisturbed(&scene, since, calls);
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn a_flood_of_recordings_does_not_keep_a_newcomer_out() {
 }
 
 #[test]
-fn a_clone_is_told() {
+fn a_namesake_is_told() {
     // Frames in our own name that we have not sent: another machine is configured as this one.
     let (mut world, frames) = recorded();
     world.apply(Fault::PowerOff(0));
@@ -115,7 +115,7 @@ fn a_clone_is_told() {
         world.inject(at + place as u64 * MS, 0, 0, frame);
     }
     run(&mut world, SECOND);
-    let clone = |event: &&(u64, Event)| event.0 >= at && matches!(event.1, Event::Clone(_));
+    let clone = |event: &&(u64, Event)| event.0 >= at && matches!(event.1, Event::Namesake(_));
     let told = world.events(0).iter().filter(clone).count();
     assert!((1..=9).contains(&told), "told {told} times: enough, and no flood of the log");
 }
