@@ -9,8 +9,8 @@
 //!
 //! Linux 5.8 or newer with `CONFIG_BPF_SYSCALL` and either tcx (6.6) or `CONFIG_NET_CLS_BPF` and
 //! `CONFIG_NET_SCH_INGRESS`; CAP_BPF and CAP_NET_ADMIN in the first user namespace, CAP_SYS_ADMIN
-//! for tcx and to go on with a predecessor's deadlines. Everything happens in the network namespace of the thread
-//! that calls [`Gate::open`].
+//! for tcx and to go on with a predecessor's deadlines. Everything happens in the network
+//! namespace of the thread that calls [`Gate::open`].
 mod assembler;
 mod attach;
 mod deadline;
