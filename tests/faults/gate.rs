@@ -58,6 +58,26 @@ fn a_killed_owner_is_silent_when_its_word_is_over() {
 }
 
 #[test]
+fn without_a_successor_it_is_silent_just_as_soon() {
+    // Nobody draws the client away, so only the gate can end the answers before the lifetime does.
+    for signal in [Signal::STOP, Signal::KILL] {
+        let pair = Pair::running(FAST);
+        pair.node("laptop").power_cut().unwrap();
+        pair.wait("pi to know that it is alone", || {
+            (pair.peer_state("pi") == "dead").then_some(())
+        });
+        pair.answered_by("pi");
+        let daemon = pair.node("pi").daemon().expect("a daemon").pid;
+        pair.node("pi").signal_family(daemon, signal);
+        let struck = Instant::now();
+        std::thread::sleep(ms(600));
+        let late = pair.client().missed(struck + FAST.dead + ms(10), Instant::now() - ms(100));
+        assert_eq!(pair.holders(), ["pi"], "the address itself is still there");
+        assert!(late.asked > 100 && late.served.is_empty(), "SIG{signal:?}: {late:?}");
+    }
+}
+
+#[test]
 fn a_new_engine_takes_the_gate_over_and_no_client_notices() {
     let pair = Pair::running(Setup::default());
     for _ in 0..3 {
