@@ -27,7 +27,7 @@
 //! non-linear packet it lies; what is too short to be read is no packet and passes.
 //!
 //! The clock is `bpf_ktime_get_boot_ns` (Linux 5.8), which counts a machine's sleep. A deadline
-//! is two words of 32 bits that overlap, so that no machine can tear it: see [`super::deadline`].
+//! is two words of 32 bits that overlap, so that no machine can tear it (`deadline`).
 use super::assembler::{Assembler, If, Label, Reg, Size};
 use super::deadline;
 use crate::core::limits::GROUPS_MAX;
