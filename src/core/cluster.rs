@@ -26,6 +26,8 @@ const GOODBYES: u8 = 4;
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) config: Config,
+    /// Digest of our list of groups.
+    pub(super) names: u32,
     pub(super) incarnation: Incarnation,
     pub(super) predecessor: Option<Incarnation>,
     pub(super) now: Instant,
@@ -99,6 +101,7 @@ impl Cluster {
             random: identity.seed | 1,
             told_links: Default::default(),
             told_differs: [false; VOTERS_MAX],
+            names: config.names(),
             config,
         };
         for group in &mut cluster.groups {
@@ -263,6 +266,7 @@ impl Cluster {
         let mut clear = [0; FRAME_MAX];
         let Ok(text) = self.config.keys.open(&header, bytes, &mut clear) else {
             self.counters.unsealed += 1;
+            self.tell_unsealed(header.node, link);
             return false;
         };
         if header.node == self.config.me {
@@ -287,7 +291,22 @@ impl Cluster {
         }
     }
 
-    fn take(&mut self, link: LinkId, header: &Header, body: Body) -> bool {
+    /// A peer that is not there, but whose frames come: told at the 4th, the 8th, the 16th …, so
+    /// that nobody can fill the log.
+    fn tell_unsealed(&mut self, node: NodeId, link: LinkId) {
+        let count = self.counters.unsealed;
+        let there = self.peers[node.index()].alive(self.now, self.config.dead);
+        if count >= 4 && count.is_power_of_two() && !there && node != self.config.me {
+            self.events.push(Event::Unsealed(node, link));
+        }
+    }
+
+    fn take(&mut self, link: LinkId, header: &Header, mut body: Body) -> bool {
+        if body.names != self.names {
+            // Its numbers mean other groups: what it does with them is not known.
+            body.groups.clear();
+            body.grants.clear();
+        }
         let judge = Judge {
             now: self.now,
             dead: self.config.dead,
@@ -444,6 +463,10 @@ impl Cluster {
 
     fn watch_links(&mut self, node: NodeId) {
         let (now, dead) = (self.now, self.config.dead);
+        if !self.peers[node.index()].alive(now, dead) {
+            // Its silence is told of the node; it says nothing about cables.
+            return;
+        }
         for link in self.config.links().iter() {
             let state = self.peer_link(node, link);
             let told = &mut self.told_links[node.index()][link.index()];

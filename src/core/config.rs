@@ -138,6 +138,12 @@ impl Config {
         self.0.groups.get(group.index()).map_or(&[], |group| &group.prefer)
     }
 
+    /// Digest of the list of groups (FNV-1a over their names' hashes, in order).
+    pub fn names(&self) -> u32 {
+        let bytes = self.0.groups.iter().flat_map(|group| group.name.to_le_bytes());
+        bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+
     /// The lease of `group`: detection, an interval and a round trip, and the stop; with 2/98 more,
     /// because each of two clocks may be off by 1 %.
     pub fn lease(&self, group: GroupId) -> Duration {

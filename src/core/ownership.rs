@@ -112,6 +112,7 @@ impl Cluster {
         if !self.ready || self.shutting_down || backing_off || !self.own_vote_is_free(id) {
             return false;
         }
+        let told = self.told(id);
         let free = |node: NodeId| {
             let peer = &self.peers[node.index()];
             if self.is_gone(node) {
@@ -119,7 +120,10 @@ impl Cluster {
             }
             let part = part(&peer.body, id);
             let known = peer.speaks(self.now, self.config.dead);
-            known && part.claim.is_none() && part.phase == Phase::Stopped && !self.differs(node)
+            known
+                && part.claim.is_none()
+                && part.phase == Phase::Stopped
+                && (told || !self.differs(node))
         };
         if !self.config.others().all(free) {
             return false;

@@ -182,8 +182,8 @@ impl Peer {
             // Cannot fail: there is room now.
             let _ = self.replaced.push_back(old);
         }
+        // What was heard on the links stays: a daemon's restart is no cable's fault.
         self.candidates = [None; 2];
-        self.paths = [Path::default(); LINKS_MAX];
     }
 
     /// Remembers an unproven incarnation, so that our frames answer it and it can prove itself.

@@ -90,7 +90,8 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::ConfigurationDiffers(_)
         | Event::ConfigurationAgrees(_)
         | Event::Clone(_)
-        | Event::Namesake(_) => node(event, names),
+        | Event::Namesake(_)
+        | Event::Unsealed(..) => node(event, names),
         Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
         Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
         Event::LinkDown(link) => say(
@@ -186,6 +187,15 @@ fn node(event: Event, names: &Names) -> Sentence {
                 "node {} has heard a frame of ours that we have not sent: a second machine runs \
                  under our name (a clone or a restored snapshot); stop one of them",
                 names.node(node)
+            ),
+        ),
+        Event::Unsealed(node, link) => say(
+            Error,
+            format!(
+                "frames of node {} come on link {}, but our key does not open them: is the key \
+                 file the same on both nodes?",
+                names.node(node),
+                names.link(link)
             ),
         ),
         Event::Namesake(node) => say(
@@ -366,6 +376,7 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::NobodyAble(group) => key(25, group.index(), 0),
             Event::Clone(_) => key(26, 0, 0),
             Event::Namesake(_) => key(28, 0, 0),
+            Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
         },
         Notice::LinkTrouble(link, _) => key(40, link.index(), 0),
