@@ -89,6 +89,14 @@ fn screen(report: &Report, colour: bool) -> String {
         let line = "frames: unauthenticated: anybody on these links can take the groups away";
         text.push_str(&wrapped("", "  ", line));
     }
+    if !report.gate.why.is_empty() {
+        let state = if report.gate.active { "incomplete" } else { "off" };
+        let line = format!(
+            "lease gate: {state}: {}. Addresses of a stopped daemon answer for up to a second.",
+            report.gate.why
+        );
+        text.push_str(&wrapped("", "  ", &line));
+    }
     text.push_str("\nNODE             STATE      LINKS (round trip)\n");
     for node in &report.nodes {
         text.push_str(&node_line(node));

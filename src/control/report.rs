@@ -6,6 +6,7 @@ use crate::config::{Config, Kind, Rule, Source};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
+use crate::platform::gate::Ungated;
 use crate::tell::{Names, Past};
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +39,36 @@ pub struct Facts {
     pub started: Instant,
     /// The supervisor's process, if there is one.
     pub supervisor: Option<u32>,
+    /// The lease gate.
+    pub gate: GateFact,
     /// Why links could not be opened.
     pub troubles: Troubles,
+}
+
+/// What is known of the lease gate.
+#[derive(Clone, Debug, Default)]
+pub enum GateFact {
+    /// No group has an address.
+    #[default]
+    Unneeded,
+    /// There is none, for this reason.
+    Off(String),
+    /// It is there, except on these interfaces.
+    On(Ungated),
+}
+
+impl GateFact {
+    fn report(&self) -> GateReport {
+        match self {
+            GateFact::Unneeded => GateReport::default(),
+            GateFact::Off(why) => GateReport { active: false, why: why.clone() },
+            GateFact::On(ungated) => {
+                let places: Vec<String> =
+                    ungated.list().iter().map(|place| format!("not on {place}")).collect();
+                GateReport { active: true, why: places.join("; ") }
+            }
+        }
+    }
 }
 
 impl Facts {
@@ -80,6 +109,7 @@ impl Facts {
             realtime,
             started,
             supervisor: None,
+            gate: GateFact::Unneeded,
             troubles: Troubles::default(),
         }
     }
@@ -127,6 +157,8 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// What was counted since the start.
     pub counters: CounterReport,
+    /// Whether the kernel silences addresses that nobody vouches for.
+    pub gate: GateReport,
     /// How the engine is scheduled.
     pub realtime: Realtime,
     /// The last events, oldest first.
@@ -279,6 +311,16 @@ pub struct Realtime {
     pub warnings: Vec<String>,
 }
 
+/// The lease gate: the kernel silences an address as soon as the engine no longer vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateReport {
+    /// It is there.
+    pub active: bool,
+    /// Why it is not, or where it is not; empty: all is well, or no group has an address.
+    pub why: String,
+}
+
 /// One event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -339,6 +381,7 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
             .map(|group| group_report(group, &status.groups[group.index()], facts))
             .collect(),
         counters: counters(status.counters),
+        gate: facts.gate.report(),
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()

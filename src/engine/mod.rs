@@ -3,6 +3,7 @@
 //! One thread, which never blocks and allocates nothing after its start. Everything that can block
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
+mod gate;
 mod last_good;
 mod reload;
 mod senses;
@@ -26,6 +27,7 @@ use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
 use crate::tell::{Level, Names, Teller};
 use crate::{config, supervisor, tell};
+use gate::LeaseGate;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -137,9 +139,11 @@ fn serve(
     let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
 
+    let gate = LeaseGate::open(config, runtime.path(), &teller);
     let running: Arc<AtomicU64> = Arc::default();
+    let facts = facts(config, &teller, &gate, started);
     let (server, control, troubles) =
-        control(options, config, me, runtime, &teller, &running, started)
+        control(options, config, me, runtime, &teller, &running, facts)
             .map_err(say("cannot open the control socket"))?;
 
     let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
@@ -167,13 +171,14 @@ fn serve(
         vouch,
         shared,
         running,
+        gate,
     })
     .map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
         tell_not_stopped(runtime, config, engine.not_stopped());
     }
-    drop(engine);
+    engine.dismiss().end(code == 0, &teller);
     drop(server);
     teller.finish();
     Ok(code)
@@ -244,11 +249,8 @@ fn control(
     runtime: &RuntimeDir,
     teller: &Teller,
     running: &Arc<AtomicU64>,
-    started: Instant,
+    facts: Facts,
 ) -> std::io::Result<(Server, crate::control::Port, Troubles)> {
-    let realtime = become_real_time(config, teller);
-    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
-    facts.supervisor = supervisor::guardian_pid();
     let addresses = supervisor::addresses(config);
     let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
     let mut place = runtime.share()?;
@@ -262,6 +264,14 @@ fn control(
     let troubles = facts.troubles.clone();
     let (server, port) = Server::start(&runtime.socket(), facts, teller.clone(), hooks)?;
     Ok((server, port, troubles))
+}
+
+fn facts(config: &Config, teller: &Teller, gate: &LeaseGate, started: Instant) -> Facts {
+    let realtime = become_real_time(config, teller);
+    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
+    facts.supervisor = supervisor::guardian_pid();
+    facts.gate = gate.fact();
+    facts
 }
 
 /// Real-time priority and locked memory, as far as they are permitted.

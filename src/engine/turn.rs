@@ -1,4 +1,5 @@
 //! The loop itself: wait, read the clock once, drain every link, then let the timers decide.
+use super::gate::LeaseGate;
 use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
@@ -62,6 +63,7 @@ pub(super) struct Parts {
     pub(super) vouch: Vouch,
     pub(super) shared: Arc<[AtomicU64]>,
     pub(super) running: Arc<AtomicU64>,
+    pub(super) gate: LeaseGate,
 }
 
 /// The loop's state.
@@ -127,6 +129,11 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Ends everything but the gate, which comes last.
+    pub(super) fn dismiss(self) -> LeaseGate {
+        self.parts.gate
+    }
+
     fn watch(&self, token: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
     }
@@ -140,6 +147,8 @@ impl Engine {
         self.senses();
         self.take_opened(memory);
         self.feed(Input::Tick, memory);
+        // What our predecessor vouched for ends soon.
+        self.vouch();
         self.parts.notify.ready();
         loop {
             self.arm();
@@ -408,13 +417,14 @@ impl Engine {
         }
     }
 
-    /// Stores until when each group may run here: for the resources' threads, and for the next
-    /// engine of this boot.
+    /// Stores until when each group may run here: for the kernel's gate, for the resources'
+    /// threads, and for the next engine of this boot.
     fn vouch(&mut self) {
         let mut running = 0;
         for group in group_ids(self.parts.groups) {
             let until = self.parts.cluster.vouched_until(group);
             running |= u64::from(until.is_some()) << group.index();
+            self.parts.gate.vouch(group.index(), until);
             let until = until.map_or(0, Instant::micros);
             self.parts.vouch.set(group.index(), until);
             if let Some(word) = self.parts.shared.get(group.index()) {

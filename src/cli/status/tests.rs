@@ -1,6 +1,6 @@
 use super::*;
 use crate::control::report::{
-    EventReport, LinkReport, PeerLinkReport, Quorum, ResourceReport, TermReport,
+    EventReport, GateReport, LinkReport, PeerLinkReport, Quorum, ResourceReport, TermReport,
 };
 
 fn well() -> Report {
@@ -108,6 +108,19 @@ PROBLEMS
     assert!(text.contains("unauthenticated"), "{text}");
     assert!(!text.contains('\x1b'));
     assert!(screen(&report, true).starts_with("\x1b[1;31mPROBLEMS\x1b[0m\n"));
+}
+
+#[test]
+fn a_missing_gate_is_said_in_one_line() {
+    let mut report = well();
+    report.gate = GateReport { active: true, why: String::new() };
+    assert!(!screen(&report, false).contains("gate"));
+    report.gate = GateReport { active: false, why: "cannot load it: not permitted".into() };
+    let text = screen(&report, false);
+    assert!(text.contains("\nlease gate: off: cannot load it: not permitted. "), "{text}");
+    report.gate = GateReport { active: true, why: "not on eth1: busy".into() };
+    let text = screen(&report, false);
+    assert!(text.contains("\nlease gate: incomplete: not on eth1: busy. "), "{text}");
 }
 
 #[test]
