@@ -13,7 +13,7 @@ use crate::core::id::{GroupId, Incarnation, JobId, LinkId, LinkSet};
 use crate::core::io::{Command, Event, Input, Outcome, Output, Reply, Status};
 use crate::core::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX};
 use crate::core::time::Instant;
-use crate::core::{Cluster, Identity, MEMORY_MAX};
+use crate::core::{Cluster, Identity, MEMORY_MAX, Rule};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt;
@@ -243,7 +243,14 @@ impl World {
         for (index, service) in machine.services.iter_mut().enumerate() {
             let held = engine.cluster.vouched_until(Setup::group(index));
             machine.held_until[index] = held.unwrap_or_default();
-            if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing {
+            if self.setup.rule == Rule::Majority {
+                // The gate: open until the lease ends, not a moment longer.
+                let until = held.map_or(0, |held| machine.clock.when(held));
+                if until > service.address_until {
+                    service.address_until = until;
+                    service.orphan = false;
+                }
+            } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing {
                 service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
         }
@@ -378,7 +385,9 @@ impl World {
                     service.runs = Runs::Some;
                 }
                 service.stuck = false;
-                service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
+                if self.setup.rule == Rule::AssumeDead {
+                    service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
+                }
             }
             Work::Stop if service.runs != Runs::Nothing => service.runs = Runs::Some,
             Work::Stop => {}
@@ -406,6 +415,7 @@ impl World {
             }
             Work::Stop if service.stop == Fate::Works || service.runs == Runs::Nothing => {
                 service.runs = Runs::Nothing;
+                service.orphan = false;
                 service.stuck = false;
                 Outcome::Stopped
             }
