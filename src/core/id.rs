@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident, $set:ident, $bits:ty, $max:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+        )]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[serde(try_from = "u8", into = "u8")]
         pub struct $name(u8);

@@ -365,14 +365,14 @@ pub struct NodeStatus {
 pub struct PeerLink {
     /// Its two-way state.
     pub state: LinkState,
-    /// Round trip of the last fresh frame, the peer's thinking time excluded; `None`: never measured.
+    /// Round trip of the last fresh frame, without the peer's thinking time; `None`: not measured.
     pub rtt: Option<Duration>,
 }
 
 /// What is known of one group.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GroupStatus {
-    /// Who owns it: the node that shows a claim and a phase other than stopped, with the highest term.
+    /// Who owns it: the node with a claim, a phase other than stopped, and the highest term.
     pub owner: Option<NodeId>,
     /// What the owner does with it; ours if nobody owns it.
     pub phase: Phase,

@@ -214,7 +214,7 @@ impl Peer {
         Taken::Unproven
     }
 
-    /// What we heard of it, for our next frame: the proven incarnation first, then one unproven one.
+    /// What we heard of it, for our next frame: the proven incarnation first, then an unproven one.
     pub(super) fn heard(
         &mut self,
         node: super::id::NodeId,

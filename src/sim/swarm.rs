@@ -246,7 +246,9 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
     let majority = world.setup.rule == Rule::Majority;
     let span = random.between(dead / 20, 4 * unit(&world.setup));
     let node = random.index(world.setup.nodes);
-    let other = (node + 1 + random.index(world.setup.nodes - 1)) % world.setup.nodes;
+    // The seeds of a pair draw what they always drew.
+    let step = if majority { 1 + random.index(world.setup.nodes - 1) } else { 1 };
+    let other = (node + step) % world.setup.nodes;
     let group = random.index(world.setup.groups);
     let link = random.index(world.setup.links);
     let pair = |world: &mut World, begin: Fault, end: Fault| {
@@ -265,18 +267,7 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
         3 if mix.cables && majority && random.chance(600_000) => {
             plan_partition(world, random, at, span);
         }
-        3 if mix.cables => {
-            let links = if random.chance(300_000) { link..link + 1 } else { 0..world.setup.links };
-            let both = random.chance(600_000);
-            for link in links {
-                for (from, to) in [(node, other), (other, node)] {
-                    if both || from == node {
-                        let cut = |cut| Fault::Cut { link, from, to, cut };
-                        pair(world, cut(true), cut(false));
-                    }
-                }
-            }
-        }
+        3 if mix.cables => plan_cuts(world, random, [at, span], [node, other], link),
         4 if mix.quality => {
             let bad = Wire {
                 delay: random.between(50, dead / 8),
@@ -329,5 +320,25 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
             }
         }
         _ => {}
+    }
+}
+
+/// One link or all of them, one direction or both.
+fn plan_cuts(
+    world: &mut World,
+    random: &mut Random,
+    [at, span]: [u64; 2],
+    [node, other]: [usize; 2],
+    link: usize,
+) {
+    let links = if random.chance(300_000) { link..link + 1 } else { 0..world.setup.links };
+    let both = random.chance(600_000);
+    for link in links {
+        for (from, to) in [(node, other), (other, node)] {
+            if both || from == node {
+                world.plan(at, Fault::Cut { link, from, to, cut: true });
+                world.plan(at + span, Fault::Cut { link, from, to, cut: false });
+            }
+        }
     }
 }

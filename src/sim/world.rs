@@ -10,7 +10,7 @@ use super::random::Random;
 use super::setup::Setup;
 use super::trace::{Line, Trace};
 use crate::core::id::{GroupId, Incarnation, JobId, LinkId, LinkSet};
-use crate::core::io::{Command, Event, Input, Outcome, Output, Reply, Status};
+use crate::core::io::{Command, Event, Input, Outcome, Output, Phase, Reply, Status};
 use crate::core::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX};
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity, MEMORY_MAX, Rule};
@@ -243,6 +243,9 @@ impl World {
         for (index, service) in machine.services.iter_mut().enumerate() {
             let held = engine.cluster.vouched_until(Setup::group(index));
             machine.held_until[index] = held.unwrap_or_default();
+            // Until the probe has ended, what is there is kept; what has vanished is not put back.
+            let phase = engine.cluster.inspect(Setup::group(index)).phase;
+            let there = phase != Phase::Unknown || service.serves(true_now);
             if self.setup.rule == Rule::Majority {
                 // The gate: open until the lease ends, not a moment longer.
                 let until = held.map_or(0, |held| machine.clock.when(held));
@@ -250,7 +253,8 @@ impl World {
                     service.address_until = until;
                     service.orphan = false;
                 }
-            } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing {
+            } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing && there
+            {
                 service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
         }
