@@ -251,7 +251,7 @@ impl World {
                 let until = held.map_or(0, |held| machine.clock.when(held));
                 if until > service.address_until {
                     service.address_until = until;
-                    service.orphan = false;
+                    service.orphan &= until <= true_now;
                 }
             } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing && there
             {
