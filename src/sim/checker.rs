@@ -118,7 +118,9 @@ impl World {
         let Some(good) = self.checker.good_since else { return Ok(()) };
         // Voters that forgot may have been silent for so long.
         let known = good + 2 * self.setup.lease().max(self.setup.blackout);
-        if self.setup.rule != Rule::Majority || self.now < known {
+        // A blocked stop is tried again for the same reason.
+        let blocked = self.machines[node].services[group].stuck;
+        if self.setup.rule != Rule::Majority || self.now < known || blocked {
             return Ok(());
         }
         Err(self.violation(format!(
