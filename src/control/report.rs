@@ -2,7 +2,7 @@
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
 use super::{Snapshot, Troubles};
-use crate::config::{Config, Kind, Rule, Source};
+use crate::config::{Config, Kind, Rule, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub struct Facts {
     pub authenticated: bool,
     /// The quorum rule's name.
     pub rule: String,
+    /// Why two nodes may own one group at once under that rule.
+    pub why: String,
     /// The resources of each group: name and kind.
     pub resources: Vec<Vec<ResourceReport>>,
     /// The nodes of each group, best first.
@@ -77,9 +79,6 @@ impl Facts {
         let source = match &config.source {
             Source::Latido(path) | Source::Heartbeat(path) => path.display().to_string(),
         };
-        let rule = match config.rule {
-            Rule::AssumeDead => "assume-dead",
-        };
         let resources = |group: &crate::config::Group| {
             group
                 .resources
@@ -103,7 +102,8 @@ impl Facts {
             source,
             digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             authenticated: config.keys.authenticated,
-            rule: rule.to_owned(),
+            rule: rule_name(config.rule).to_owned(),
+            why: why_not_safe(config.rule).to_owned(),
             resources: config.groups.iter().map(resources).collect(),
             prefer: config.groups.iter().map(prefer).collect(),
             realtime,
@@ -111,6 +111,16 @@ impl Facts {
             supervisor: None,
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
+        }
+    }
+}
+
+fn why_not_safe(rule: Rule) -> &'static str {
+    match rule {
+        Rule::AssumeDead => "when every path between the nodes is cut, both take all groups",
+        Rule::Majority => {
+            "only one node at a time holds the lease of a group, but nothing stops services whose \
+             daemon was killed or hangs when it ends; their addresses go within about a second"
         }
     }
 }
@@ -367,11 +377,7 @@ pub fn report(
         shutting_down: status.shutting_down,
         uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
-        quorum: Quorum {
-            rule: facts.rule.clone(),
-            safe: false,
-            why: "when every path between the nodes is cut, both take all groups".to_owned(),
-        },
+        quorum: Quorum { rule: facts.rule.clone(), safe: false, why: facts.why.clone() },
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links

@@ -9,12 +9,13 @@
 //! ```
 //!
 //! Routes only; the rules live in `peer`, `voter`, `ownership`, `placement` and `command`.
-use super::config::{Config, Identity};
+use super::config::{Config, Identity, Rule};
 use super::events::Events;
 use super::group::{Group, Job, JobKind};
 use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId};
 use super::io::{Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer};
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
+use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
@@ -106,6 +107,9 @@ impl Cluster {
         };
         for group in &mut cluster.groups {
             group.able = true;
+            // Two voters grant by presumption anyway: under `assume-dead` forgetting costs nothing
+            // that is not lost already.
+            group.forgotten = (cluster.config.rule == Rule::Majority).then_some(now);
         }
         if let Some(memory) = identity.memory {
             cluster.recall(memory, &identity.held_until);
@@ -229,6 +233,13 @@ impl Cluster {
     /// `None`: nothing of it may run here.
     pub fn vouched_until(&self, group: GroupId) -> Option<Instant> {
         let state = &self.groups[group.index()];
+        if self.config.rule == Rule::Majority {
+            let runs = state.is_up() || state.phase == super::io::Phase::Stopping;
+            let more = if on(Mutation::VouchesLonger) { self.config.dead } else { Duration::ZERO };
+            let lease = self.lease_until(group).filter(|_| runs).map(|end| end + more);
+            // Before the probe has ended: what our predecessor vouched for, not a moment more.
+            return state.adoptable.map(|(_, held)| held).or(lease);
+        }
         if let Some((term, held)) = state.adoptable {
             // A probe may take longer than our predecessor vouched, and the peer waits for its end:
             // what will be adopted is kept until then.
@@ -390,7 +401,8 @@ impl Cluster {
         for peer in &mut self.peers {
             peer.excuse(late, now);
         }
-        if now.since(self.now) >= self.config.dead {
+        // Under `majority` the votes of others run out by themselves.
+        if self.config.rule == Rule::AssumeDead && now.since(self.now) >= self.config.dead {
             self.void_own_votes();
         }
     }
