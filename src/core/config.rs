@@ -161,8 +161,8 @@ impl Config {
         needed.ratio(98, 96)
     }
 
-    /// What its owner counts of the lease: each of two clocks may be off by 1 %, so that the voter's
-    /// view never ends first.
+    /// What its owner counts of the lease: each of two clocks may be off by 1 %, so that the
+    /// voter's view never ends first.
     pub fn counted(&self, group: GroupId) -> Duration {
         let lease = self.lease(group);
         if on(Mutation::NoDrift) { lease } else { lease - lease.ratio(2, 98) }

@@ -70,11 +70,12 @@ mod chosen {
 
     /// From now on the core makes this mistake, in the whole process; `None`: none.
     pub fn choose(mutation: Option<super::Mutation>) {
-        CHOSEN.store(mutation.map_or(0, |mutation| mutation as u8), Ordering::Relaxed); // its number
+        let number = mutation.map_or(0, |mutation| mutation as u8); // cast: its number
+        CHOSEN.store(number, Ordering::Relaxed);
     }
 
     pub(crate) fn on(mutation: super::Mutation) -> bool {
-        CHOSEN.load(Ordering::Relaxed) == mutation as u8 // its number
+        CHOSEN.load(Ordering::Relaxed) == mutation as u8 // cast: its number
     }
 }
 

@@ -240,6 +240,22 @@ fn plan_partition(world: &mut World, random: &mut Random, at: u64, span: u64) {
     }
 }
 
+/// A bad link for a while.
+fn plan_quality(world: &mut World, random: &mut Random, [at, span]: [u64; 2], link: usize) {
+    let dead = world.setup.dead;
+    let bad = Wire {
+        delay: random.between(50, dead / 8),
+        jitter: random.between(0, dead / 8),
+        loss: random.between(0, 300_000),
+        doubled: random.between(0, 300_000),
+        bursts: random.between(0, 20_000),
+        burst: random.between(0, dead),
+        ..Wire::GOOD
+    };
+    world.plan(at, Fault::Quality(link, bad));
+    world.plan(at + span, Fault::Quality(link, Wire::GOOD));
+}
+
 fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
     let at = random.between(0, storm);
     let dead = world.setup.dead;
@@ -268,18 +284,7 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
             plan_partition(world, random, at, span);
         }
         3 if mix.cables => plan_cuts(world, random, [at, span], [node, other], link),
-        4 if mix.quality => {
-            let bad = Wire {
-                delay: random.between(50, dead / 8),
-                jitter: random.between(0, dead / 8),
-                loss: random.between(0, 300_000),
-                doubled: random.between(0, 300_000),
-                bursts: random.between(0, 20_000),
-                burst: random.between(0, dead),
-                ..Wire::GOOD
-            };
-            pair(world, Fault::Quality(link, bad), Fault::Quality(link, Wire::GOOD));
-        }
+        4 if mix.quality => plan_quality(world, random, [at, span], link),
         5 if mix.carrier => {
             pair(world, Fault::Carrier(node, link, false), Fault::Carrier(node, link, true));
         }
