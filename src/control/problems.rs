@@ -35,6 +35,7 @@ pub fn problems(report: &Report) -> Vec<String> {
             node.name
         ));
     }
+    problems.extend(report.log_trouble.clone());
     for warning in &report.realtime.warnings {
         problems.push(warning.clone());
     }

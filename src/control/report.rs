@@ -105,6 +105,8 @@ pub struct Report {
     pub supervisor_gone: bool,
     /// When a frame of another machine in this node's name was last told of, if within an hour.
     pub namesake: Option<String>,
+    /// Why a log file is not written, if it is not.
+    pub log_trouble: Option<String>,
     /// What needs somebody, most urgent first, each with what to do.
     pub problems: Vec<String>,
     /// Claims may be made: `initial dead` is over or all nodes were seen.
@@ -294,7 +296,12 @@ pub struct EventReport {
 }
 
 /// Joins a snapshot, the facts and the last events.
-pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
+pub fn report(
+    snapshot: &Snapshot,
+    facts: &Facts,
+    events: Vec<Past>,
+    log_trouble: Option<String>,
+) -> Report {
     let status = &snapshot.status;
     let me = status.me;
     let nodes = (0..facts.names.nodes.len()).filter_map(NodeId::new);
@@ -312,6 +319,7 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
             .supervisor
             .is_some_and(|pid| pid != std::os::unix::process::parent_id()),
         namesake: namesake(&events, snapshot.at),
+        log_trouble,
         problems: Vec::new(),
         ready: status.ready,
         shutting_down: status.shutting_down,

@@ -1,5 +1,5 @@
 //! Serves the control socket, on a thread of its own.
-use super::protocol::{Answer, Order, REQUEST_MAX, Request, command, parse, refusal};
+use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
 use super::{Peer, Port, Snapshot, connect, hush, ring};
 use crate::tell::{Level, Teller};
@@ -306,7 +306,7 @@ impl Desk {
             if self.clients.len() < CLIENTS {
                 self.clients.push(visitor);
             } else {
-                visitor.reply(&Answer::no("too many clients", "end some of them, try again"));
+                visitor.reply(&Answer::no(TOO_MANY, "end some of them, try again"));
             }
         }
     }
@@ -420,7 +420,7 @@ impl Desk {
             return;
         }
         let events = self.teller.history().last(HISTORY);
-        let reply = report(&snapshot, &self.facts, events);
+        let reply = report(&snapshot, &self.facts, events, self.teller.trouble());
         for visitor in self.clients.iter_mut().filter(|visitor| waits(visitor)) {
             visitor.reply(&reply);
         }

@@ -113,7 +113,7 @@ PROBLEMS
 #[test]
 fn every_state_that_needs_somebody_is_a_problem() {
     type Change = fn(&mut Report);
-    let changes: [(Change, &str); 12] = [
+    let changes: [(Change, &str); 13] = [
         (|report| report.nodes[1].standby = true, "pi is in standby"),
         (|report| report.groups[0].failed_here = true, "latido failback --group ftp"),
         (|report| report.groups[0].able = false, "LAN cable"),
@@ -123,6 +123,7 @@ fn every_state_that_needs_somebody_is_a_problem() {
         (|report| report.nodes[0].state = "left".into(), "Start it again"),
         (|report| report.nodes[0].state = "unknown".into(), "never heard"),
         (|report| report.nodes[0].links[0].state = "one-way".into(), "one way only"),
+        (|report| report.log_trouble = Some("log file /x: full".into()), "/x"),
         (|report| report.supervisor_gone = true, "supervisor is gone"),
         (|report| report.namesake = Some("12:00".into()), "Rename one"),
         (|report| report.realtime.warnings.push("no real-time priority".into()), "real-time"),
