@@ -266,3 +266,22 @@ fn a_socket_that_was_removed_is_made_again() {
     assert_eq!(report.node, "pi");
     scene.finish();
 }
+
+#[test]
+fn a_client_waits_for_a_place() {
+    let scene = scene("crowd", |_| Some(Ok(())));
+    let crowd: Vec<_> = (0..CLIENTS).map(|_| scene.raw()).collect();
+    let dir = scene.dir.clone();
+    let (sender, told) = std::sync::mpsc::channel();
+    let asker = std::thread::spawn(move || {
+        let mut client = Client::connect(&dir).expect("connect");
+        sender.send(()).expect("told");
+        client.status()
+    });
+    told.recv().expect("connected");
+    // Long enough to be refused at least once, and well within its patience.
+    std::thread::sleep(Duration::from_millis(200));
+    drop(crowd);
+    assert_eq!(asker.join().expect("asker").expect("served at last").node, "pi");
+    scene.finish();
+}
