@@ -9,10 +9,27 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+const AFTER: &str = "\
+Exit codes:
+  0  it works, though there may be warnings
+  1  there are errors, or the configurations of the nodes differ
+  2  usage";
+
+/// What keeps an address up when the daemon that held it cannot take it down: its lifetime in the
+/// kernel, with the pause until the kernel looks.
+const KERNEL_LIFETIME: Duration = Duration::from_millis(1300);
+
+/// Said where the dead time is shorter than that.
+const SHORT_DEAD: &str =
+    "          without the lease gate (docs/gate.md) the address of a frozen or killed owner stays
+          up to about 1.3 s (its lifetime in the kernel), while the peer takes over after dead
+";
+
 /// Check configurations: every error and warning, with its line and the cure.
 ///
 /// Given several (one of each node), it compares them too.
 #[derive(clap::Args, Debug, Default)]
+#[command(after_help = AFTER)]
 pub struct Args {
     /// A latido.toml; may be given once for each node
     #[arg(long, value_name = "FILE")]
@@ -20,6 +37,9 @@ pub struct Args {
     /// A Heartbeat directory (ha.cf, haresources, authkeys); may be given once for each node
     #[arg(long, value_name = "DIR")]
     pub ha_dir: Vec<PathBuf>,
+    /// Make sure that this is a node of it; default: warn if this machine is none
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -38,7 +58,34 @@ impl Outcome {
     /// Whether there is any error.
     pub fn failed(&self) -> bool {
         !self.differences.is_empty()
-            || self.checked.iter().any(|(_, loaded)| loaded.config.is_none())
+            || self.checked.iter().any(|(_, loaded)| {
+                loaded.config.is_none() || loaded.diagnostics.iter().any(Diagnostic::is_error)
+            })
+    }
+
+    /// Looks for this machine among the nodes: an error if its `name` was given and is none of
+    /// them, else a warning, since the files may have been brought here from another machine.
+    pub fn find_node(&mut self, name: Option<&str>) {
+        let severity = if name.is_some() { Severity::Error } else { Severity::Warning };
+        for (source, loaded) in &mut self.checked {
+            let Some(config) = &loaded.config else { continue };
+            let Err(who) = config.find_node(name) else { continue };
+            let message = match name {
+                Some(name) => format!("there is no node {name}"),
+                None => format!("this machine is called {who} and is not in the list"),
+            };
+            let nodes = preferred_order(config).join(", ");
+            let cure = match name {
+                Some(_) => format!("the nodes are {nodes}"),
+                None => format!(
+                    "the nodes are {nodes}: on one of them correct the list, or run it with --node"
+                ),
+            };
+            let found = Diagnostic::whole(severity, source.path(), &message, &cure);
+            // Errors come first.
+            let place = if found.is_error() { 0 } else { loaded.diagnostics.len() };
+            loaded.diagnostics.insert(place, found);
+        }
     }
 
     /// For programs.
@@ -66,7 +113,7 @@ impl Outcome {
             if let Some(config) = &loaded.config {
                 text.push_str(&summary(config));
             }
-            let verdict = if loaded.config.is_some() { "works" } else { "does not work" };
+            let verdict = if errors == 0 { "works" } else { "does not work" };
             let _ = writeln!(
                 text,
                 "{}: {verdict}; {} and {}\n",
@@ -119,7 +166,12 @@ pub fn run(args: Args) -> ExitCode {
             }
         }
     }
-    let outcome = check(sources);
+    let alone = sources.len() == 1;
+    let mut outcome = check(sources);
+    // Of several at most one is this machine's.
+    if alone || args.node.is_some() {
+        outcome.find_node(args.node.as_deref());
+    }
     let text = if args.json {
         format!("{:#}\n", outcome.json())
     } else {
@@ -151,7 +203,7 @@ fn json_of(source: &Source, loaded: &Loaded) -> serde_json::Value {
     serde_json::json!({
         "source": source.path().to_string_lossy(),
         "kind": if source.is_heartbeat() { "heartbeat" } else { "latido" },
-        "ok": loaded.config.is_some(),
+        "ok": loaded.config.is_some() && !loaded.diagnostics.iter().any(Diagnostic::is_error),
         "diagnostics": diagnostics,
         "summary": loaded.config.as_ref().map(json_summary),
     })
@@ -194,12 +246,24 @@ fn names<'a>(config: &'a Config, indices: &[usize]) -> Vec<&'a str> {
     indices.iter().filter_map(|index| config.nodes.get(*index)).map(String::as_str).collect()
 }
 
+/// The nodes as people think of them: the first group's preference, then the others.
+fn preferred_order(config: &Config) -> Vec<&str> {
+    let prefer = config.groups.first().map_or(&[][..], |group| &group.prefer);
+    let mut order = names(config, prefer);
+    for node in &config.nodes {
+        if !order.contains(&node.as_str()) {
+            order.push(node);
+        }
+    }
+    order
+}
+
 /// What the configuration means.
 fn summary(config: &Config) -> String {
     let timing = &config.timing;
     let show = format_duration;
     let mut text = format!("cluster   {}\n", config.cluster);
-    let _ = writeln!(text, "nodes     {}", config.nodes.join(", "));
+    let _ = writeln!(text, "nodes     {}", preferred_order(config).join(", "));
     let _ = writeln!(
         text,
         "timing    a heartbeat every {}; late after {}, dead after {}; a starting node waits {} \
@@ -236,6 +300,9 @@ fn summary(config: &Config) -> String {
                  need to start",
                 show(timing.dead + timing.interval)
             );
+            if timing.dead < KERNEL_LIFETIME {
+                text.push_str(SHORT_DEAD);
+            }
         }
         Rule::Majority => text.push_str(&leases(config)),
     }

@@ -62,7 +62,17 @@ pub(super) fn write(path: &Path, text: &str, force: bool) -> Result<(), String> 
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(say)?;
+    // The program's own directory may be new; any other that is missing is a mistyped path.
+    if Path::new(KEYS_FILE).parent() == Some(dir) {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(say)?;
+    } else if !dir.is_dir() {
+        return Err(format!(
+            "{} cannot be written: there is no directory {dir}; correct the path, or make it with \
+             `mkdir -p {dir}`",
+            path.display(),
+            dir = dir.display()
+        ));
+    }
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.new", std::process::id()));
     let new = dir.join(name);

@@ -2,7 +2,7 @@
 use super::diagnostic::{At, Located, Report};
 use super::raw::{Raw, RawGroup, RawResource, RawTiming};
 use super::suggest::did_you_mean;
-use super::values::{INTERFACE_MAX, format_duration, unusable};
+use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use std::net::IpAddr;
@@ -146,7 +146,7 @@ fn check_timing(timing: &RawTiming, report: &mut Report) {
 
 fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
     let media = &raw.links;
-    if media.is_empty() {
+    if media.is_empty() && !raw.links_unread {
         let cure = match raw.source {
             Source::Latido(_) => {
                 "add `[[link]]` with `udp = \"broadcast\"` and `interface = \"eth0\"`"
@@ -167,9 +167,11 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
             report.error(link.at, format!("the same link as in line {line}"), "remove one of them");
         }
         check_baud(link, raw.timing.interval.value, report);
+        check_device(link, report);
     }
     let paths: Vec<&Path> = media.iter().map(|link| path_of(&link.value)).collect();
     if let Some(first) = paths.first()
+        && !raw.links_unread
         && paths.iter().all(|path| path == first)
     {
         let cost = match raw.rule {
@@ -219,6 +221,19 @@ fn check_baud(link: &Located<Medium>, interval: Duration, report: &mut Report) {
         );
         report.warning(link.at, message, "a higher speed on both ends, or a longer interval");
     }
+}
+
+/// A device that is not there may be plugged in later; what is there must be one.
+fn check_device(link: &Located<Medium>, report: &mut Report) {
+    let Medium::Serial { device, .. } = &link.value else { return };
+    let Ok(metadata) = device.metadata() else { return };
+    let what = match metadata.file_type() {
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_file() => "a regular file",
+        _ => return,
+    };
+    let message = format!("{} is {what}, not a serial line", device.display());
+    report.error(link.at, message, "name the device, such as /dev/ttyS0 or /dev/ttyUSB0");
 }
 
 impl Medium {
@@ -278,7 +293,8 @@ fn check_groups(raw: &Raw, report: &mut Report) {
             report.error(name.at, message, "join the two, or give one another name");
         }
         if group.resources.is_empty() {
-            report.error(name.at, format!("group {} has no resources", name.value), "add some");
+            let cure = "add `resources = [{ address = \"192.168.0.20/24\" }]`, or remove the group";
+            report.error(name.at, format!("group {} has no resources", name.value), cure);
         }
         if group.resources.len() > RESOURCES_MAX {
             let message = format!("more than {RESOURCES_MAX} resources in a group");
@@ -300,9 +316,9 @@ fn check_preference(group: &RawGroup, nodes: &[Located<String>], report: &mut Re
     let known: Vec<&str> = nodes.iter().map(|node| node.value.as_str()).collect();
     for (index, node) in group.prefer.iter().enumerate() {
         if !known.contains(&node.value.as_str()) {
-            let cure = did_you_mean(&node.value, &known, "");
-            let cure = format!("{cure} the nodes are {}", known.join(", "));
-            report.error(node.at, format!("there is no node {}", node.value), cure.trim());
+            let all = format!("write one of the nodes: {}", known.join(", "));
+            let cure = did_you_mean(&node.value, &known, &all);
+            report.error(node.at, format!("there is no node {}", node.value), cure);
         }
         if group.prefer[..index].iter().any(|other| other.value == node.value) {
             report.error(node.at, format!("{} is there twice", node.value), "name it once");
@@ -320,7 +336,12 @@ fn check_preference(group: &RawGroup, nodes: &[Located<String>], report: &mut Re
 
 fn check_address(address: &Address, at: At, report: &mut Report) {
     if let Some(why) = unusable(address.address, address.prefix) {
-        let cure = "give the address that clients use, and the prefix length of its network";
+        let cure = match hosts(address.address, address.prefix) {
+            Some((first, last)) => {
+                format!("choose one that no machine has, from {first} to {last}")
+            }
+            None => "give the address that clients use, such as 192.168.0.20/24".to_string(),
+        };
         report.error(at, format!("{} {why}", address.address), cure);
     }
     if let Some(label) = &address.label {

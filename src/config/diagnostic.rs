@@ -243,9 +243,9 @@ impl Report {
         self.locate(at).0
     }
 
-    /// Everything that was reported, in the order of the files and their lines.
+    /// Everything that was reported: file by file, errors first, each in the order of the lines.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
-        self.items.sort_by_key(|(at, _)| (at.file, at.span));
+        self.items.sort_by_key(|(at, found)| (at.file, !found.is_error(), at.span));
         self.items.into_iter().map(|item| item.1).collect()
     }
 
@@ -326,13 +326,14 @@ mod tests {
     }
 
     #[test]
-    fn sorted_by_place_and_never_twice() {
+    fn sorted_by_place_errors_first_and_never_twice() {
         let (mut report, file) = report();
+        report.error(At::span(file, 12, 13), "what stops it", "");
         report.warning(At::span(file, 7, 9), "second", "");
         report.warning(At::span(file, 0, 4), "first", "");
         report.warning(At::span(file, 0, 4), "first", "");
         let messages: Vec<_> = report.finish().into_iter().map(|item| item.message).collect();
-        assert_eq!(messages, ["first", "second"]);
+        assert_eq!(messages, ["what stops it", "first", "second"]);
     }
 
     #[test]

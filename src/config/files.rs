@@ -38,6 +38,10 @@ pub(super) fn read(path: &Path) -> Result<Content, String> {
     if bytes.len() as u64 > FILE_MAX {
         return Err(format!("it is larger than {FILE_MAX} bytes"));
     }
+    // Editors of other systems begin a file with it; in no format here it means anything.
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        bytes.drain(..3);
+    }
     Ok(Content { bytes, mode: metadata.permissions().mode() & 0o7777 })
 }
 

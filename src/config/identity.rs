@@ -48,6 +48,18 @@ impl Config {
     /// `uname -n`, whose domain is left out if only the short name is a node. The error names the
     /// nodes that exist.
     pub fn local_node(&self, name: Option<&str>) -> Result<usize, String> {
+        self.find_node(name).map_err(|who| {
+            format!(
+                "this machine is {who}, which is no node of {}: the nodes are {}; name \
+                 it with --node, or correct the configuration",
+                self.source.path().display(),
+                self.nodes.join(", ")
+            )
+        })
+    }
+
+    /// As [`Config::local_node`]; the error is the name and where it comes from.
+    pub(crate) fn find_node(&self, name: Option<&str>) -> Result<usize, String> {
         let (name, from) = match name {
             Some(name) => (name.to_string(), "--node".to_string()),
             None => match self.nodeinfo() {
@@ -61,14 +73,7 @@ impl Config {
         let lower = name.trim().to_ascii_lowercase();
         let place = |wanted: &str| self.nodes.iter().position(|node| node == wanted);
         let short = lower.split('.').next().unwrap_or("");
-        place(&lower).or_else(|| place(short)).ok_or_else(|| {
-            format!(
-                "this machine is {lower} ({from}), which is no node of {}: the nodes are {}; name \
-                 it with --node, or correct the configuration",
-                self.source.path().display(),
-                self.nodes.join(", ")
-            )
-        })
+        place(&lower).or_else(|| place(short)).ok_or_else(|| format!("{lower} ({from})"))
     }
 
     /// The name in Heartbeat's `nodeinfo` file, if there is one.

@@ -259,7 +259,7 @@ pub struct Log {
 pub struct Loaded {
     /// The configuration; `None` if there are errors.
     pub config: Option<Config>,
-    /// All errors and warnings, in the order of the files and their lines.
+    /// All errors and warnings: file by file, errors first, in the order of the lines.
     pub diagnostics: Vec<Diagnostic>,
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Raw {
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,
     pub(super) links: Vec<Located<Medium>>,
+    /// There are more that could not be read, which has been reported.
+    pub(super) links_unread: bool,
     pub(super) groups: Vec<RawGroup>,
     pub(super) log: Log,
     pub(super) realtime: Option<u8>,

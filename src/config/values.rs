@@ -1,5 +1,7 @@
 //! The syntax of single values, the same for both kinds of configuration.
+use super::diagnostic::{At, Report};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::time::Duration;
 
 /// Longest time that can be written: ten years.
@@ -79,7 +81,8 @@ pub(super) fn interface(name: &str) -> Result<(), String> {
         return Err(format!("`{name}` is an alias of an address, not an interface: `{device}`"));
     }
     if name.len() > INTERFACE_MAX {
-        return Err(format!("interface names have at most {INTERFACE_MAX} bytes"));
+        let lists = "`ip link` lists them";
+        return Err(format!("interface names have at most {INTERFACE_MAX} bytes; {lists}"));
     }
     let odd = |c: char| c == '/' || c == '"' || c.is_whitespace() || c.is_control();
     if name == "." || name == ".." || name.contains(odd) {
@@ -126,7 +129,34 @@ pub(super) fn prefix(text: &str, address: IpAddr) -> Result<u8, String> {
     }
     match text.parse::<u8>() {
         Ok(bits) if (1..=most).contains(&bits) && text.len() <= 3 => Ok(bits),
-        _ => Err(format!("a prefix length is a number from 1 to {most}")),
+        _ => {
+            let usual = if address.is_ipv4() { 24 } else { 64 };
+            Err(format!("a prefix length is a number from 1 to {most}: `{address}/{usual}`"))
+        }
+    }
+}
+
+/// First and last address of a machine in the network of an IPv4 address that can have some.
+pub(super) fn hosts(address: IpAddr, prefix: Option<u8>) -> Option<(Ipv4Addr, Ipv4Addr)> {
+    let (IpAddr::V4(v4), Some(bits @ 1..=30)) = (address, prefix) else { return None };
+    if v4.is_unspecified() || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast() {
+        return None;
+    }
+    let mask = u32::MAX >> bits;
+    let network = u32::from(v4) & !mask;
+    Some(((network + 1).into(), (network + mask - 1).into()))
+}
+
+/// Warns if the directory of a log file is not there.
+pub(super) fn directory_of_log(path: &str, at: At, report: &mut Report) {
+    let dir = Path::new(path).parent().unwrap_or(Path::new("/"));
+    if path.starts_with('/') && !dir.is_dir() {
+        let message = format!("there is no directory {} on this machine", dir.display());
+        report.warning(
+            at,
+            message,
+            format!("mkdir -p {}: without it nothing is written", dir.display()),
+        );
     }
 }
 

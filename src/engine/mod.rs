@@ -28,7 +28,7 @@ use crate::tell::notify::Notify;
 use crate::tell::{Level, Names, Teller};
 use crate::{config, supervisor, tell};
 use gate::LeaseGate;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use turn::{Engine, Parts};
@@ -129,12 +129,7 @@ fn serve(
     let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
     let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
     let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
-    let ha_dir = match &config.source {
-        Source::Heartbeat(dir) => Some(dir.as_path()),
-        Source::Latido(_) => None,
-    };
-    let node = config.nodes.get(me).map_or("", String::as_str);
-    let resources = resources(config, node, ha_dir, shared.clone(), report_sender)?;
+    let resources = resources(config, me, shared.clone(), report_sender)?;
     let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
     let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
@@ -230,14 +225,18 @@ fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
 
 fn resources(
     config: &Config,
-    node: &str,
-    ha_dir: Option<&Path>,
+    me: usize,
     shared: Arc<[AtomicU64]>,
     reports: crate::platform::mailbox::Sender<crate::resource::Report>,
 ) -> Result<Resources, String> {
     let report = move |report| {
         reports.put(report);
     };
+    let ha_dir = match &config.source {
+        Source::Heartbeat(dir) => Some(dir.as_path()),
+        Source::Latido(_) => None,
+    };
+    let node = config.nodes.get(me).map_or("", String::as_str);
     Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }

@@ -8,7 +8,7 @@ fn check_says_what_a_good_one_means() {
     assert!(!outcome.failed());
     let text = outcome.text(false);
     for expected in [
-        "nodes     debian, pi",
+        "nodes     pi, debian",
         "192.168.0.20: pi, then debian",
         "192.168.0.20/24 on eth0 → service vsftpd",
         "at most 32s",
@@ -40,6 +40,9 @@ fn different_keys_are_a_difference() {
 fn keygen_makes_a_private_file_once() {
     let dir = Dir::new();
     let path = dir.0.join("new/keys");
+    let error = keygen::generate(&path, false).unwrap_err();
+    assert!(error.contains("mkdir -p") && !dir.0.join("new").exists(), "{error}");
+    fs::create_dir(dir.0.join("new")).unwrap();
     keygen::generate(&path, false).unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -61,4 +64,59 @@ fn source_is_chosen() {
     assert!(Source::find(Some(file.clone()), Some(dir.clone())).is_err());
     assert_eq!(Source::find(Some(file.clone()), None), Ok(Source::Latido(file)));
     assert_eq!(Source::find(None, Some(dir.clone())), Ok(Source::Heartbeat(dir)));
+}
+
+#[test]
+fn a_short_dead_time_is_named_beside_the_lifetime_in_the_kernel() {
+    for (dead, said) in [("1s", true), ("1300ms", false), ("2s", false)] {
+        let (dir, _) = Dir::toml(&TOML.replace("\"1s\"", &format!("\"{dead}\"")));
+        let outcome = check::check(vec![Source::Latido(dir.0.join("latido.toml"))]);
+        let text = outcome.text(false);
+        assert_eq!(text.contains("owner stays\n          up to about 1.3 s"), said, "{text}");
+    }
+}
+
+#[test]
+fn this_machine_is_looked_for_among_the_nodes() {
+    let dir = Dir::heartbeat(None, None, None);
+    let outcome = |node| {
+        let mut outcome = check::check(vec![Source::Heartbeat(dir.0.clone())]);
+        outcome.find_node(node);
+        outcome
+    };
+    dir.write("nodeinfo", "gamma\n");
+    let text = outcome(None).text(false);
+    assert!(text.contains("this machine is called gamma"), "{text}");
+    assert!(text.contains("works; 0 errors and 1 warning"), "{text}");
+    assert!(!outcome(None).failed(), "files may have been copied here");
+    assert!(outcome(Some("gamma")).failed());
+    assert_eq!(outcome(Some("gamma")).json()["configurations"][0]["ok"], false);
+    let fine = outcome(Some("Beta"));
+    assert!(!fine.failed() && fine.checked[0].1.diagnostics.is_empty());
+}
+
+#[test]
+fn a_migrated_copy_does_not_name_the_copy() {
+    let dir = Dir::fixture("pi-and-laptop");
+    let loaded = dir.load();
+    let dirs = |place: Option<&Path>| {
+        let text = migrate::convert(&dir.0, &loaded, None, place).unwrap();
+        let path = dir.write("latido.toml", &text);
+        let again = load(&Source::Latido(path));
+        let Kind::Service { script_dirs, .. } = &good(&again).groups[0].resources[1].kind else {
+            panic!("vsftpd is a service:\n{text}");
+        };
+        (script_dirs.clone(), text)
+    };
+    let usual = ["/etc/ha.d/resource.d", "/etc/init.d"].map(PathBuf::from);
+    let (found, text) = dirs(None);
+    assert_eq!(found, usual);
+    assert!(text.contains("has no resource.d"), "{text}");
+    assert_eq!(dirs(Some(Path::new("/etc/ha.d"))).0, usual);
+    assert_eq!(dirs(Some(Path::new("/opt/ha.d"))).0[0], Path::new("/opt/ha.d/resource.d"));
+    fs::create_dir(dir.0.join("resource.d")).unwrap();
+    let (found, text) = dirs(None);
+    assert_eq!(found[0], dir.0.join("resource.d"));
+    assert!(text.contains("migrate again with --as /etc/ha.d"), "{text}");
+    assert_eq!(dirs(Some(Path::new("/etc/ha.d"))).0, usual);
 }

@@ -160,10 +160,12 @@ fn node_local_lines_may_differ() {
 fn every_good_one_survives_migration() {
     for name in ["pi-and-laptop", "web-mail-dns", "web-two-routers", "web-two-vms/slave"] {
         let dir = Dir::fixture(name);
+        // Without one, only the usual places would be written.
+        fs::create_dir(dir.0.join("resource.d")).unwrap();
         let loaded = dir.load();
         let config = good(&loaded);
         let keys = dir.write("keys", key_file(&config.keys));
-        let text = migrate::convert(&dir.0, &loaded, Some(&keys)).unwrap();
+        let text = migrate::convert(&dir.0, &loaded, Some(&keys), None).unwrap();
         let path = dir.write("latido.toml", &text);
         let again = load(&Source::Latido(path));
         let mut back = good(&again).clone();

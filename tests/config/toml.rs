@@ -78,8 +78,12 @@ fn wrong_values_are_named_with_the_cure() {
             "`debian`",
         ),
         ("\"pi\", \"debian\"]\nfail", "\"pi\", \"pi\"]\nfail", "pi is there twice", "once"),
-        ("failback = \"auto\"", "failback = \"on\"", "failback cannot be \"on\"", "manual"),
-        ("192.168.0.20/24", "192.168.0.20/33", "has no prefix length", "1 to 32"),
+        ("failback = \"auto\"", "failback = \"on\"", "failback cannot be \"on\"", "`auto`"),
+        ("192.168.0.20/24", "192.168.0.20/33", "`/33` is no prefix length", "192.168.0.20/24"),
+        ("192.168.0.20/24", "192.168.0.0/24", "is the address of the network", "192.168.0.254"),
+        ("192.168.0.20/24", "127.0.0.1/8", "is a loopback address", "clients"),
+        ("\"/dev/ttyUSB0\"", "\"/dev\"", "/dev is a directory, not a serial", "/dev/ttyS0"),
+        ("\"/dev/ttyUSB0\"", "\"/etc/passwd\"", "is a regular file, not", "/dev/ttyS0"),
         ("192.168.0.20/24", "192.168.0.256/24", "is no address", "192.168.0.20/24"),
         ("{ service = \"vsftpd\" }", "{ sevice = \"vsftpd\" }", "has no key `sevice`", "`service`"),
         (
@@ -235,4 +239,44 @@ fn the_example_in_the_documentation_is_good() {
     assert_eq!(said(&documented), "");
     let (_other, tested) = Dir::toml(TOML);
     assert_eq!(good(&documented).digest(), good(&tested).digest());
+}
+
+#[test]
+fn a_link_that_cannot_be_read_is_not_missing() {
+    let text = TOML.replace("[[link]]\nserial = \"/dev/ttyUSB0\"\nbaud = 115200\n", "");
+    let (_dir, loaded) = Dir::toml(&text.replace("udp = ", "upd = "));
+    assert!(!said(&loaded).contains("no links"), "{}", said(&loaded));
+    assert!(!said(&loaded).contains("single path"), "{}", said(&loaded));
+    find(&loaded, "has no key `upd`");
+    let (_dir, loaded) = Dir::toml(
+        &text.replace("[[link]]", "").replace("udp = \"broadcast\"\ninterface = \"eth0\"\n", ""),
+    );
+    find(&loaded, "no links");
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let (dir, loaded) = Dir::toml(&format!("\u{feff}{TOML}"));
+    assert_eq!(said(&loaded), "");
+    good(&loaded);
+    let keys = fs::read_to_string(dir.0.join("keys")).unwrap();
+    dir.write("keys", format!("\u{feff}{keys}"));
+    good(&load(&Source::Latido(dir.0.join("latido.toml"))));
+    let dir = Dir::heartbeat(None, None, None);
+    for name in ["ha.cf", "haresources", "authkeys"] {
+        let text = fs::read_to_string(dir.0.join(name)).unwrap();
+        dir.write(name, format!("\u{feff}{text}"));
+    }
+    let loaded = dir.load();
+    good(&loaded);
+    assert_eq!(said(&loaded), "");
+}
+
+#[test]
+fn a_log_without_its_directory_is_a_warning() {
+    let (_dir, loaded) = Dir::toml(&format!("{TOML}\n[log]\nfile = \"/no-such-dir/log\"\n"));
+    good(&loaded);
+    let found = find(&loaded, "there is no directory /no-such-dir");
+    assert_eq!(found.severity, Severity::Warning);
+    assert!(found.cure.contains("mkdir -p /no-such-dir"), "{found}");
 }

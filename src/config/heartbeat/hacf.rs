@@ -22,6 +22,8 @@ pub(in super::super) struct HaCf {
     /// In force for the serial lines that follow.
     pub(super) baud: u32,
     pub(super) media: Vec<Located<Medium>>,
+    /// There are media that could not be read, which has been reported.
+    pub(super) media_unread: bool,
     pub(super) failback: Option<Failback>,
     pub(super) log: Log,
     pub(super) realtime: bool,
@@ -40,6 +42,7 @@ impl Default for HaCf {
             port: 694,
             baud: 19_200,
             media: Vec::new(),
+            media_unread: false,
             failback: None,
             log: Log::default(),
             realtime: true,
@@ -124,7 +127,9 @@ impl HaCf {
             "udpport" => self.udpport(name, words, report),
             "baud" => self.baud(name, words, report),
             "bcast" | "udp" | "ucast" | "ucast6" | "mcast" | "mcast6" | "serial" => {
+                let errors = report.errors();
                 media::read(self, name, words, report);
+                self.media_unread |= report.errors() > errors;
             }
             "auto_failback" => self.auto_failback(name, words, report),
             "nice_failback" => self.nice_failback(name, report),
@@ -196,7 +201,8 @@ impl HaCf {
             Ok(baud) if (50..=4_000_000).contains(&baud) => self.baud = baud,
             _ => {
                 let message = format!("`{}` is no speed of a serial line", word.text);
-                report.error(word.at, message, "such as 9600, 19200, 38400, 57600 or 115200");
+                let cure = "from 50 to 4000000, such as 9600, 19200, 38400, 57600 or 115200";
+                report.error(word.at, message, cure);
             }
         }
         if self.media.iter().any(|link| matches!(link.value, Medium::Serial { .. })) {
@@ -244,8 +250,15 @@ impl HaCf {
                     format!("`{}` is not a full path: nothing is written to it", word.text);
                 report.warning(word.at, message, "start it with `/`");
             }
-            "logfile" => self.log.file = Some(PathBuf::from(word.text)),
-            _ => self.log.debug_file = Some(PathBuf::from(word.text)),
+            _ => {
+                values::directory_of_log(word.text, word.at, report);
+                let path = Some(PathBuf::from(word.text));
+                if name.text == "logfile" {
+                    self.log.file = path;
+                } else {
+                    self.log.debug_file = path;
+                }
+            }
         }
     }
 }

@@ -51,6 +51,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         keys,
         nodes: hacf.nodes,
         links: hacf.media,
+        links_unread: hacf.media_unread,
         groups,
         log: hacf.log,
         realtime: if hacf.realtime { Some(hacf.priority) } else { None },

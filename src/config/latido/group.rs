@@ -76,7 +76,11 @@ fn read_failback(table: &Table, report: &mut Report) -> Failback {
         "manual" => Failback::Manual,
         other => {
             let cure = "\"auto\" (it returns to its preferred node) or \"manual\" (it stays)";
-            let cure = did_you_mean(other, &["auto", "manual"], cure);
+            let cure = match other {
+                "on" | "always" | "yes" | "true" => "did you mean `auto`?".to_string(),
+                "off" | "never" | "no" | "false" => "did you mean `manual`?".to_string(),
+                _ => did_you_mean(other, &["auto", "manual"], cure),
+            };
             report.error(text.at, format!("failback cannot be \"{other}\""), cure);
             Failback::Auto
         }
@@ -136,7 +140,8 @@ fn read_address(table: &Table, report: &mut Report) -> Option<Kind> {
     let prefix = match bits.map(|bits| values::prefix(bits, address)).transpose() {
         Ok(prefix) => prefix,
         Err(cure) => {
-            report.error(text.at, format!("`{}` has no prefix length", text.value), cure);
+            let message = format!("`/{}` is no prefix length", bits.unwrap_or_default());
+            report.error(text.at, message, cure);
             None
         }
     };

@@ -32,6 +32,9 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     document.only(&TOP, report);
     let (cluster, nodes) = read_cluster(&document, report);
     let (rule, stop_failure) = read_quorum(&document, report);
+    let errors = report.errors();
+    let links = link::read(&document, report);
+    let links_unread = report.errors() > errors;
     Some(Raw {
         source: Source::Latido(path.to_path_buf()),
         whole: At::file(file),
@@ -41,7 +44,8 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         rule,
         stop_failure,
         keys: read_keys(&document, path, report),
-        links: link::read(&document, report),
+        links,
+        links_unread,
         groups: group::read(&document, report),
         log: read_log(&document, report),
         realtime: read_realtime(&document, report),
@@ -212,6 +216,7 @@ fn read_log(document: &Table, report: &mut Report) -> Log {
             let message = format!("`{}` is not a full path", path.value);
             report.error(path.at, message, "start it with `/`");
         }
+        values::directory_of_log(&path.value, path.at, report);
         Some(PathBuf::from(path.value))
     };
     let (file, debug_file) = (file("file"), file("debug_file"));
