@@ -7,10 +7,14 @@
 //! | `control.sock` | where the `latido` commands ask |
 //! | `memory` | the core's memory ([`Memory`]) |
 //! | `vouch` | words that outlive SIGKILL ([`Vouch`]) |
+//! | `supervisor` | process and start time of the engine's supervisor ([`supervisor`]) |
+//! | `not-stopped` | what the last engine left running ([`not_stopped`]) |
 //! | `addresses` | what the supervisor removes when the engine cannot be restarted |
 mod memory;
+mod notes;
 
 pub use memory::{MEMORY_MAX, Memory};
+pub use notes::{not_stopped, supervisor};
 
 use crate::core::id::Incarnation;
 use crate::platform::words::Words;
@@ -68,7 +72,15 @@ pub struct Error {
 
 impl Error {
     fn new(path: &Path, error: io::Error, cure: impl Into<String>) -> Error {
-        Error { path: path.to_owned(), error, cure: cure.into() }
+        let cure = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "its file system is full: make room there (`df`), or choose another directory with \
+                 --runtime-dir"
+                    .to_owned()
+            }
+            _ => cure.into(),
+        };
+        Error { path: path.to_owned(), error, cure }
     }
 
     /// Whether another daemon runs on this directory.
@@ -119,6 +131,31 @@ impl RuntimeDir {
         Ok(RuntimeDir { path: path.to_owned(), boot: BootId::current()?, _lock: lock })
     }
 
+    /// The same directory and the same lock, for another thread.
+    ///
+    /// # Errors
+    /// No descriptor is to be had.
+    pub fn share(&self) -> io::Result<RuntimeDir> {
+        let lock = rustix::io::fcntl_dupfd_cloexec(&self._lock, 3)?;
+        Ok(RuntimeDir { path: self.path.clone(), boot: self.boot, _lock: lock })
+    }
+
+    /// Makes directory and lock again where somebody has removed them; true: it had to be done.
+    ///
+    /// # Errors
+    /// Those of [`RuntimeDir::open`]; [`Error::busy`]: another daemon was quicker.
+    pub fn restore(&mut self) -> Result<bool, Error> {
+        let mine = rustix::fs::fstat(&self._lock);
+        let there = rustix::fs::stat(self.path.join("lock"));
+        if let (Ok(mine), Ok(there)) = (mine, there)
+            && (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
+        {
+            return Ok(false);
+        }
+        *self = RuntimeDir::open(&self.path)?;
+        Ok(true)
+    }
+
     /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -164,6 +201,9 @@ impl RuntimeDir {
                 format!("{} {}\n", noted.address, noted.interface.as_deref().unwrap_or("-"))
             })
             .collect();
+        if std::fs::read_to_string(&path).is_ok_and(|noted| noted == text) {
+            return Ok(());
+        }
         // A reader sees the old list or the new one, never half of one.
         std::fs::write(&next, text)
             .and_then(|()| std::fs::rename(&next, &path))

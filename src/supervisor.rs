@@ -22,11 +22,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// Exit code of an engine whose configuration is not valid (`EX_CONFIG` of sysexits.h): starting
-/// it again would not help.
+/// Exit code of an engine whose configuration is not valid (`EX_CONFIG` of sysexits.h), or that was
+/// refused what it needs before it ever ran: starting it again would not help.
 pub const EXIT_CONFIG: u8 = 78;
-/// Exit code of an engine that found another one on its runtime directory (`EX_TEMPFAIL`). What
-/// runs is the other one's: nothing is removed.
+/// Exit code of an engine that has not got its runtime directory (`EX_TEMPFAIL`): another engine
+/// holds it, or it cannot be written. What runs may be the other one's: nothing is removed.
 pub const EXIT_BUSY: u8 = 75;
 /// Exit code of an engine that wants to be started again at once: its configuration has changed, or
 /// its incarnation is used up. That is no failure.
@@ -213,7 +213,7 @@ impl Watch<'_> {
             Some(EXIT_BUSY) => return Some(1),
             // 2: the command line is wrong.
             Some(EXIT_CONFIG | 2) => {
-                self.release("the engine cannot start with this configuration: see above");
+                self.release("the engine cannot start: see above");
                 return Some(1);
             }
             Some(EXIT_AGAIN) if !self.stopping => {

@@ -1,7 +1,7 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 use crate::config::{
-    Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
-    colours, describe, differences, format_duration, load,
+    Config, Diagnostic, Failback, Group, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
+    colours, describe, differences, format_duration, load, rule_name,
 };
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,6 +18,12 @@ Exit codes:
 /// What keeps an address up when the daemon that held it cannot take it down: its lifetime in the
 /// kernel, with the pause until the kernel looks.
 const KERNEL_LIFETIME: Duration = Duration::from_millis(1300);
+
+/// Said where the dead time is shorter than that.
+const SHORT_DEAD: &str =
+    "          without the lease gate (docs/gate.md) the address of a frozen or killed owner stays
+          up to about 1.3 s (its lifetime in the kernel), while the peer takes over after dead
+";
 
 /// Check configurations: every error and warning, with its line and the cure.
 ///
@@ -209,22 +215,27 @@ fn json_summary(config: &Config) -> serde_json::Value {
         .groups
         .iter()
         .map(|group| {
+            let lease = (config.rule == Rule::Majority).then(|| micros(config.lease(group)));
             serde_json::json!({
                 "name": group.name,
+                "lease_us": lease,
+                "takeover_us_max": micros(takeover(config, group)),
                 "prefer": names(config, &group.prefer),
                 "failback": group.failback == Failback::Auto,
                 "resources": group.resources.iter().map(|one| &one.name).collect::<Vec<_>>(),
             })
         })
         .collect();
+    let longest = config.groups.iter().map(|group| takeover(config, group)).max();
+    let worst = longest.unwrap_or(config.timing.dead + config.timing.interval);
     serde_json::json!({
         "cluster": config.cluster,
         "nodes": config.nodes,
         "links": config.links.iter().map(|link| &link.name).collect::<Vec<_>>(),
         "groups": groups,
-        "quorum": { "rule": "assume-dead", "safe": false },
+        "quorum": { "rule": rule_name(config.rule), "safe": false },
         "authenticated": config.keys.authenticated,
-        "takeover_us_max": micros(config.timing.dead + config.timing.interval),
+        "takeover_us_max": micros(worst),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
     })
@@ -281,18 +292,19 @@ fn summary(config: &Config) -> String {
         let resources: Vec<String> = group.resources.iter().map(describe).collect();
         let _ = writeln!(text, "            {}", resources.join(" → "));
     }
-    let _ = writeln!(
-        text,
-        "takeover  at most {} after the owner's last sign of life, and what its services need to \
-         start",
-        show(timing.dead + timing.interval)
-    );
-    if timing.dead < KERNEL_LIFETIME {
-        text.push_str(
-            "          the address of a frozen or killed owner stays up to about 1.3 s (its \
-             lifetime in the\n          kernel), while the peer takes over after dead: until then \
-             both have it\n",
-        );
+    match config.rule {
+        Rule::AssumeDead => {
+            let _ = writeln!(
+                text,
+                "takeover  at most {} after the owner's last sign of life, and what its services \
+                 need to start",
+                show(timing.dead + timing.interval)
+            );
+            if timing.dead < KERNEL_LIFETIME {
+                text.push_str(SHORT_DEAD);
+            }
+        }
+        Rule::Majority => text.push_str(&leases(config)),
     }
     text.push_str(rule_cost(config.rule));
     text.push_str(match config.stop_failure {
@@ -321,11 +333,53 @@ fn summary(config: &Config) -> String {
     text
 }
 
+/// From an owner's last sign of life until another node starts the group.
+fn takeover(config: &Config, group: &Group) -> Duration {
+    match config.rule {
+        Rule::AssumeDead => config.timing.dead + config.timing.interval,
+        Rule::Majority => config.takeover(group),
+    }
+}
+
+/// Each group's lease and worst takeover, and where each part comes from.
+fn leases(config: &Config) -> String {
+    let (timing, mut text) = (&config.timing, String::new());
+    let show = |span: Duration| format_duration(Duration::from_millis(span.as_millis() as u64));
+    for (index, group) in config.groups.iter().enumerate() {
+        let head = if index == 0 { "leases   " } else { "         " };
+        let lease = config.lease(group);
+        let _ = writeln!(
+            text,
+            "{head} {}: {} = dead {} + interval {} + round trip {} + stop {}, and 2 % for two \
+             clocks",
+            group.name,
+            show(lease),
+            show(timing.dead),
+            show(timing.interval),
+            show(timing.interval),
+            show(config.stop_budget(group))
+        );
+        let _ = writeln!(
+            text,
+            "            takeover at most {} after the owner's last sign of life (dead {}, then \
+             what remains of the lease), and what its services need to start",
+            show(config.takeover(group)),
+            show(timing.dead)
+        );
+    }
+    text
+}
+
 fn rule_cost(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => {
             "rule      assume-dead: NOT SAFE in a partition. With every path cut, both nodes will \
              own every group\n          until a path is back; then one of them lets go\n"
+        }
+        Rule::Majority => {
+            "rule      majority: one owner in every partition; who is not with more than half of \
+             the nodes lets go.\n          NOT SAFE yet when a daemon is killed or hangs: nothing \
+             stops its services when the lease ends\n"
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::control::report::{GroupReport, Report};
 use crate::control::{Client, ClientError, Order};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ const STOP: &str = "\
 Groups go to another node where one is able; everything else is stopped; no address and no
 process stays behind. The same happens on SIGTERM.
 
-Exit codes: 0 ended, or nothing ran; 1 refused or failed";
+Exit codes: 0 ended, or nothing ran; 1 refused or failed, or a group could not be stopped";
 const RELOAD: &str = "\
 A bad file changes nothing and is told. The same happens on SIGHUP.
 
@@ -107,7 +107,10 @@ pub(super) fn failback(args: &FailbackArgs) -> ExitCode {
 pub(super) fn stop(args: &StopArgs) -> ExitCode {
     let outcome = match end_daemon(&args.patience) {
         Err(Trouble::Client(ClientError::NotRunning(path))) => {
-            Ok(format!("nothing to do: no daemon answers at {}", path.display()))
+            match crate::runtime::supervisor(&args.patience.place.runtime_dir) {
+                Some((pid, process)) => end_supervisor(pid, &process, args.patience.wait),
+                None => Ok(format!("nothing to do: no daemon answers at {}", path.display())),
+            }
         }
         outcome => outcome,
     };
@@ -352,7 +355,39 @@ fn end_daemon(patience: &Patience) -> Result<String, Trouble> {
             }
         }
     }
-    Ok(timed(&format!("{} has ended", last.node), started))
+    outcome_of_end(&last.node, &crate::runtime::not_stopped(&patience.place.runtime_dir), started)
+}
+
+fn outcome_of_end(node: &str, not_stopped: &[String], started: Instant) -> Result<String, Trouble> {
+    if not_stopped.is_empty() {
+        return Ok(timed(&format!("{node} has ended"), started));
+    }
+    Err(Trouble::Failed(format!(
+        "{node} has ended, but {}; stop it by hand, its log names the resource",
+        not_stopped.join(", ")
+    )))
+}
+
+/// Ends a supervisor whose engine does not stay up.
+fn end_supervisor(pid: u32, process: &OwnedFd, wait: u32) -> Result<String, Trouble> {
+    let started = Instant::now();
+    match pidfd_send_signal(process, Signal::TERM) {
+        // It has ended meanwhile.
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => {
+            let why = format!("cannot end the supervisor, process {pid}: {error}; ask as root");
+            return Err(Trouble::Failed(why));
+        }
+    }
+    while !ended(process) {
+        if started.elapsed() >= Duration::from_secs(wait.into()) {
+            let why = format!("the supervisor, process {pid}, has not ended after {wait} s");
+            return Err(Trouble::Failed(format!("{why}; see its log")));
+        }
+    }
+    let text = "the supervisor has ended; its engine had not stayed up, so look (and in the log) \
+                whether services still run here; ended";
+    Ok(timed(text, started))
 }
 
 fn watch(pid: u32) -> Option<OwnedFd> {
@@ -449,6 +484,17 @@ mod tests {
         let before = report(&[("ftp", "debian", "running", "stopped")]);
         let mut course = Course::new(Order::Standby, before.clone(), &["ftp".into()]);
         assert!(matches!(course.look(&before), Verdict::Done(text) if text.contains("nothing")));
+    }
+
+    #[test]
+    fn an_end_that_left_a_group_running_has_failed() {
+        assert!(outcome_of_end("pi", &[], Instant::now()).is_ok());
+        let left = ["group ftp could not be stopped here and is blocked".to_owned()];
+        let text = match outcome_of_end("pi", &left, Instant::now()) {
+            Err(Trouble::Failed(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(text.contains("group ftp") && text.contains("by hand"), "{text}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `latido status`: one screen that answers "is all well, and if not, what do I do?"
 use super::Where;
+use crate::control::problems;
 use crate::control::report::{GroupReport, NodeReport, Report};
 use crate::control::{Client, ClientError};
 use crate::core::time::Duration;
@@ -41,6 +42,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::from(super::DONE)
         }
         Err(error) => {
+            if let ClientError::NotRunning(_) = error
+                && let Some((pid, _)) = crate::runtime::supervisor(&args.place.runtime_dir)
+            {
+                super::complain(format_args!(
+                    "the supervisor runs (process {pid}), but its engine does not stay up: see \
+                     the log; `latido stop` ends both"
+                ));
+                return ExitCode::from(super::UNKNOWN);
+            }
             super::complain(&error);
             ExitCode::from(match error {
                 ClientError::NotRunning(_) => super::NOT_RUNNING,
@@ -78,6 +88,14 @@ fn screen(report: &Report, colour: bool) -> String {
     if !report.authenticated {
         let line = "frames: unauthenticated: anybody on these links can take the groups away";
         text.push_str(&wrapped("", "  ", line));
+    }
+    if !report.gate.why.is_empty() {
+        let state = if report.gate.active { "incomplete" } else { "off" };
+        let line = format!(
+            "lease gate: {state}: {}. Addresses of a stopped daemon answer for up to a second.",
+            report.gate.why
+        );
+        text.push_str(&wrapped("", "  ", &line));
     }
     text.push_str("\nNODE             STATE      LINKS (round trip)\n");
     for node in &report.nodes {
@@ -136,106 +154,6 @@ fn group_lines(group: &GroupReport) -> String {
     let names: Vec<&str> = group.resources.iter().map(|resource| resource.name.as_str()).collect();
     text.push_str(&wrapped("  ", "  ", &names.join(", ")));
     text
-}
-
-/// What needs somebody, most urgent first, each with what to do.
-fn problems(report: &Report) -> Vec<String> {
-    let mut problems = Vec::new();
-    for group in &report.groups {
-        problems.extend(group_problem(group, report));
-    }
-    for node in report.nodes.iter().filter(|node| !node.me) {
-        problems.extend(node_problems(node, report));
-    }
-    for link in report.links.iter().filter(|link| !link.up) {
-        let why = link.error.as_deref().unwrap_or("no carrier, or the device is missing");
-        problems.push(format!(
-            "link {} is down here: {why}. Look at its cable and its name.",
-            link.name
-        ));
-    }
-    for node in report.nodes.iter().filter(|node| node.standby) {
-        problems.push(format!(
-            "{} is in standby and takes nothing. To end that, there: latido failback",
-            node.name
-        ));
-    }
-    for warning in &report.realtime.warnings {
-        problems.push(warning.clone());
-    }
-    problems
-}
-
-fn group_problem(group: &GroupReport, report: &Report) -> Option<String> {
-    let name = &group.name;
-    let mend = format!("Mend it, then: latido failback --group {name}");
-    if group.state == "blocked" {
-        let owner = group.owner.as_deref().unwrap_or(&report.node);
-        return Some(format!(
-            "{name} is blocked on {owner}: a resource could not be stopped, so nobody may start \
-             it. Stop it there by hand, then there: latido failback --group {name}"
-        ));
-    }
-    if group.failed_here {
-        return Some(format!(
-            "{name} failed to start on this node; its log names the resource. {mend}"
-        ));
-    }
-    if group.owner.is_none() && report.ready && !report.shutting_down {
-        let text = if group.candidates.is_empty() {
-            "runs nowhere: no node is alive, willing and able. Look at the problems below, at \
-             failed starts and at standby"
-        } else {
-            "runs nowhere yet"
-        };
-        return Some(format!("{name} {text}."));
-    }
-    let mine = group.prefer.contains(&report.node);
-    (mine && !group.able && report.ready).then(|| {
-        format!(
-            "{name} cannot run on this node: an interface of its addresses has no carrier. Look \
-             at the LAN cable."
-        )
-    })
-}
-
-fn node_problems(node: &NodeReport, report: &Report) -> Vec<String> {
-    let name = &node.name;
-    let silent = node.silence_ms.map_or("a while".into(), |ms| span(Duration::from_millis(ms)));
-    let mut problems = Vec::new();
-    let state = match node.state.as_str() {
-        "dead" => Some(format!(
-            "{name} is dead: silent on every link for {silent}. Look at its power and its cables; \
-             until it is back there is no second node."
-        )),
-        "late" => Some(format!("{name} is late: silent for {silent}. Watch it.")),
-        "left" => Some(format!(
-            "{name} was stopped on purpose. Start it again: no second node till then."
-        )),
-        "seen" => Some(format!(
-            "{name} is heard but does not hear us. Look at our transmitting side and its firewall."
-        )),
-        "unknown" if report.ready => Some(format!(
-            "{name} was never heard. Is latido running there, are cables and keys the same?"
-        )),
-        _ => None,
-    };
-    problems.extend(state);
-    if node.config_differs {
-        problems.push(format!(
-            "{name} has another configuration. Copy the file to both, then on both: latido reload"
-        ));
-    }
-    if matches!(node.state.as_str(), "alive" | "late") {
-        for link in node.links.iter().filter(|link| link.state != "up") {
-            let how = if link.state == "one-way" { "works one way only" } else { "is silent" };
-            problems.push(format!(
-                "link {} to {name} {how}; other links go on. Look at its cable and firewalls.",
-                link.name
-            ));
-        }
-    }
-    problems
 }
 
 /// Words broken at 80 columns; a longer word stands whole.

@@ -46,7 +46,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
             initial_dead: timing.initial_dead.value,
             failback_delay: timing.failback_delay.value,
         },
-        rule: Rule::AssumeDead,
+        rule: raw.rule,
         stop_failure: raw.stop_failure,
         keys,
         links,
@@ -62,12 +62,26 @@ fn check_nodes(raw: &Raw, report: &mut Report) {
     match count {
         0 => report.error(raw.whole, "no nodes", "name both nodes, as `uname -n` prints them"),
         1 => report.error(at, "one node is no cluster", "name the other node too"),
-        2 => {}
-        3..=VOTERS_MAX => report.error(
+        2 if raw.rule == Rule::Majority => report.error(
+            at,
+            "`majority` with two voters never takes over: one of two is no majority",
+            "add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed \
+             dead",
+        ),
+        3..=VOTERS_MAX if raw.rule == Rule::AssumeDead => report.error(
             at,
             format!("{count} nodes: the rule assume-dead works with exactly two"),
-            "keep two; more nodes need the rule `majority`, which a later version brings",
+            "keep two; more nodes need the rule `majority`, in a latido.toml",
         ),
+        2..=VOTERS_MAX if raw.rule == Rule::Majority && count.is_multiple_of(2) => {
+            let message = format!(
+                "{count} voters survive the loss of {}, no more than {} would",
+                count / 2 - 1,
+                count - 1
+            );
+            report.warning(at, message, "an odd number of nodes is advised");
+        }
+        2..=VOTERS_MAX => {}
         _ => report.error(at, format!("{count} nodes: at most {VOTERS_MAX}"), "remove some"),
     }
 }
@@ -160,9 +174,12 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
         && !raw.links_unread
         && paths.iter().all(|path| path == first)
     {
+        let cost = match raw.rule {
+            Rule::AssumeDead => "both nodes will own every group",
+            Rule::Majority => "no node has a majority, and every group is stopped",
+        };
         let message = format!(
-            "a single path: everything goes over {}; when it is cut, both nodes will own every \
-             group",
+            "a single path: everything goes over {}; when it is cut, {cost}",
             first.display()
         );
         let cure = "add a second, different one: a crossover cable or a null-modem cable";

@@ -90,6 +90,7 @@ fn digest<'a>(parts: impl Iterator<Item = &'a str>) -> u32 {
 pub(crate) fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => "assume-dead",
+        Rule::Majority => "majority",
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn unauthenticated() -> Keys {
     }
 }
 
-/// The text of a key file that holds `keys`; [`read`] reads it.
+/// The text of a key file that holds `keys`; `read` reads it.
 pub fn key_file(keys: &Keys) -> String {
     let mut text = String::from("# Latido keys: keep secret, the same file on every node.\n");
     text.push_str(&format!("use {}\n", keys.active));

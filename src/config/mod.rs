@@ -10,13 +10,14 @@ mod heartbeat;
 mod identity;
 mod keys;
 mod latido;
+mod lease;
 mod migrate;
 mod raw;
 mod suggest;
 mod values;
 
-pub(crate) use compare::describe;
 pub use compare::differences;
+pub(crate) use compare::{describe, rule_name};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
 pub use identity::{HA_DIR, LATIDO_TOML};
@@ -84,6 +85,8 @@ pub struct Timing {
 pub enum Rule {
     /// Exactly two nodes; a silent peer is assumed dead. Not safe in a partition.
     AssumeDead,
+    /// Three to eight nodes; a group belongs to whom a majority grants it, for as long as it does.
+    Majority,
 }
 
 /// What happens when a resource cannot be stopped.

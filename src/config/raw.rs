@@ -1,6 +1,6 @@
 //! What was written, with its places; both readers fill it, `check` makes a `Config` of it.
 use super::diagnostic::{At, Located};
-use super::{Failback, Keys, Kind, Log, Medium, Source, StopFailure};
+use super::{Failback, Keys, Kind, Log, Medium, Rule, Source, StopFailure};
 use std::time::Duration;
 
 /// A configuration whose values are well-formed but not yet compared with each other.
@@ -12,6 +12,7 @@ pub(super) struct Raw {
     /// As written, lower-case, without repetitions.
     pub(super) nodes: Vec<Located<String>>,
     pub(super) timing: RawTiming,
+    pub(super) rule: Rule,
     pub(super) stop_failure: StopFailure,
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,

@@ -49,7 +49,7 @@ pub(super) fn duration(text: &str, bare_seconds: bool) -> Result<Duration, Strin
     Ok(Duration::from_micros(micros as u64))
 }
 
-/// A duration as [`duration`] reads it, in the largest unit that is exact.
+/// A duration as `duration` reads it, in the largest unit that is exact.
 pub fn format_duration(span: Duration) -> String {
     let micros = span.as_micros();
     for (unit, factor) in [("h", 3_600_000_000), ("m", 60_000_000)] {

@@ -1,15 +1,20 @@
 //! The other end of the control socket, for the command line.
-use super::protocol::{Answer, Order, REPLY_MAX, Request};
+use super::protocol::{Answer, Order, REPLY_MAX, Request, TOO_MANY};
 use super::report::Report;
 use crate::runtime::socket_path;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time for one reply; the daemon promises less.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to try again when there are too many clients.
+const CROWD_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two such tries.
+const CROWD_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection to the daemon of one runtime directory.
 #[derive(Debug)]
@@ -65,18 +70,8 @@ impl Client {
     /// [`ClientError::NotRunning`] or [`ClientError::NotPermitted`].
     pub fn connect(runtime_dir: &Path) -> Result<Client, ClientError> {
         let path = socket_path(runtime_dir);
-        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => ClientError::NotPermitted(path.clone()),
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NotRunning(path.clone())
-            }
-            _ => ClientError::Lost(path.clone(), error),
-        })?;
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-            .map_err(|error| ClientError::Lost(path.clone(), error))?;
-        Ok(Client { stream: BufReader::new(stream), path })
+        let stream = BufReader::new(open(&path)?);
+        Ok(Client { stream, path })
     }
 
     /// Gives a command. The answer says that it has begun; the outcome is seen in the status.
@@ -108,11 +103,32 @@ impl Client {
         self.read(&line)
     }
 
+    /// Asks again for a while as long as too many others do.
     fn ask(&mut self, request: &Request) -> Result<String, ClientError> {
+        let until = Instant::now() + CROWD_PATIENCE;
+        loop {
+            let line = self.ask_once(request)?;
+            let crowded = line.len() < 4096
+                && serde_json::from_str::<Answer>(&line)
+                    .is_ok_and(|answer| answer.why.as_deref() == Some(TOO_MANY));
+            if !crowded || Instant::now() >= until {
+                return Ok(line);
+            }
+            std::thread::sleep(CROWD_PAUSE);
+            self.stream = BufReader::new(open(&self.path)?);
+        }
+    }
+
+    fn ask_once(&mut self, request: &Request) -> Result<String, ClientError> {
         let mut line = String::new();
         let mut text = serde_json::to_string(request).map_err(|error| self.lost(error.into()))?;
         text.push('\n');
-        let result = self.stream.get_mut().write_all(text.as_bytes()).and_then(|()| {
+        // Who is refused at the door cannot write any more, but read why.
+        let written = match self.stream.get_mut().write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other,
+        };
+        let result = written.and_then(|()| {
             // One byte beyond the limit tells a reply that is too long from one that fits.
             self.stream.by_ref().take(REPLY_MAX as u64 + 1).read_line(&mut line)
         });
@@ -133,4 +149,19 @@ impl Client {
     fn lost(&self, error: io::Error) -> ClientError {
         ClientError::Lost(self.path.clone(), error)
     }
+}
+
+fn open(path: &Path) -> Result<UnixStream, ClientError> {
+    let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::NotPermitted(path.to_owned()),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            ClientError::NotRunning(path.to_owned())
+        }
+        _ => ClientError::Lost(path.to_owned(), error),
+    })?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+        .map_err(|error| ClientError::Lost(path.to_owned(), error))?;
+    Ok(stream)
 }

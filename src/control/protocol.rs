@@ -9,6 +9,9 @@ pub(super) const REQUEST_MAX: usize = 4096;
 /// Longest reply that a client takes, in bytes.
 pub(super) const REPLY_MAX: usize = 1 << 20;
 
+/// Why a client is refused that may try again at once.
+pub(super) const TOO_MANY: &str = "too many clients";
+
 /// What is asked: `{"command":"standby","groups":["ftp"]}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

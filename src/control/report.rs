@@ -2,15 +2,19 @@
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
 use super::{Snapshot, Troubles};
-use crate::config::{Config, Kind, Rule, Source};
+use crate::config::{Config, Kind, Rule, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
-use crate::core::time::Instant;
+use crate::core::time::{Duration, Instant};
+use crate::platform::gate::Ungated;
 use crate::tell::{Names, Past};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format.
 pub const SCHEMA: u32 = 1;
+
+/// Events in a report.
+const EVENTS: usize = 20;
 
 /// What does not change while the daemon runs, except by a reload.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,8 @@ pub struct Facts {
     pub authenticated: bool,
     /// The quorum rule's name.
     pub rule: String,
+    /// Why two nodes may own one group at once under that rule.
+    pub why: String,
     /// The resources of each group: name and kind.
     pub resources: Vec<Vec<ResourceReport>>,
     /// The nodes of each group, best first.
@@ -35,8 +41,36 @@ pub struct Facts {
     pub started: Instant,
     /// The supervisor's process, if there is one.
     pub supervisor: Option<u32>,
+    /// The lease gate.
+    pub gate: GateFact,
     /// Why links could not be opened.
     pub troubles: Troubles,
+}
+
+/// What is known of the lease gate.
+#[derive(Clone, Debug, Default)]
+pub enum GateFact {
+    /// No group has an address.
+    #[default]
+    Unneeded,
+    /// There is none, for this reason.
+    Off(String),
+    /// It is there, except on these interfaces.
+    On(Ungated),
+}
+
+impl GateFact {
+    fn report(&self) -> GateReport {
+        match self {
+            GateFact::Unneeded => GateReport::default(),
+            GateFact::Off(why) => GateReport { active: false, why: why.clone() },
+            GateFact::On(ungated) => {
+                let places: Vec<String> =
+                    ungated.list().iter().map(|place| format!("not on {place}")).collect();
+                GateReport { active: true, why: places.join("; ") }
+            }
+        }
+    }
 }
 
 impl Facts {
@@ -44,9 +78,6 @@ impl Facts {
     pub fn of(config: &Config, digest: &[u8], realtime: Realtime, started: Instant) -> Facts {
         let source = match &config.source {
             Source::Latido(path) | Source::Heartbeat(path) => path.display().to_string(),
-        };
-        let rule = match config.rule {
-            Rule::AssumeDead => "assume-dead",
         };
         let resources = |group: &crate::config::Group| {
             group
@@ -71,13 +102,25 @@ impl Facts {
             source,
             digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             authenticated: config.keys.authenticated,
-            rule: rule.to_owned(),
+            rule: rule_name(config.rule).to_owned(),
+            why: why_not_safe(config.rule).to_owned(),
             resources: config.groups.iter().map(resources).collect(),
             prefer: config.groups.iter().map(prefer).collect(),
             realtime,
             started,
             supervisor: None,
+            gate: GateFact::Unneeded,
             troubles: Troubles::default(),
+        }
+    }
+}
+
+fn why_not_safe(rule: Rule) -> &'static str {
+    match rule {
+        Rule::AssumeDead => "when every path between the nodes is cut, both take all groups",
+        Rule::Majority => {
+            "only one node at a time holds the lease of a group, but nothing stops services whose \
+             daemon was killed or hangs when it ends; their addresses go within about a second"
         }
     }
 }
@@ -98,6 +141,14 @@ pub struct Report {
     pub pid: u32,
     /// The supervisor's process, if there is one.
     pub supervisor: Option<u32>,
+    /// There was a supervisor, and it is gone.
+    pub supervisor_gone: bool,
+    /// When a frame of another machine in this node's name was last told of, if within an hour.
+    pub namesake: Option<String>,
+    /// Why a log file is not written, if it is not.
+    pub log_trouble: Option<String>,
+    /// What needs somebody, most urgent first, each with what to do.
+    pub problems: Vec<String>,
     /// Claims may be made: `initial dead` is over or all nodes were seen.
     pub ready: bool,
     /// This node is handing over and ending.
@@ -118,6 +169,8 @@ pub struct Report {
     pub groups: Vec<GroupReport>,
     /// What was counted since the start.
     pub counters: CounterReport,
+    /// Whether the kernel silences addresses that nobody vouches for.
+    pub gate: GateReport,
     /// How the engine is scheduled.
     pub realtime: Realtime,
     /// The last events, oldest first.
@@ -270,6 +323,16 @@ pub struct Realtime {
     pub warnings: Vec<String>,
 }
 
+/// The lease gate: the kernel silences an address as soon as the engine no longer vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GateReport {
+    /// It is there.
+    pub active: bool,
+    /// Why it is not, or where it is not; empty: all is well, or no group has an address.
+    pub why: String,
+}
+
 /// One event.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -285,28 +348,36 @@ pub struct EventReport {
 }
 
 /// Joins a snapshot, the facts and the last events.
-pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
+pub fn report(
+    snapshot: &Snapshot,
+    facts: &Facts,
+    events: Vec<Past>,
+    log_trouble: Option<String>,
+) -> Report {
     let status = &snapshot.status;
     let me = status.me;
     let nodes = (0..facts.names.nodes.len()).filter_map(NodeId::new);
     let links = (0..facts.names.links.len()).filter_map(LinkId::new);
     let groups = (0..facts.names.groups.len()).filter_map(GroupId::new);
-    Report {
+    let older = events.len().saturating_sub(EVENTS);
+    let mut report = Report {
         ok: true,
         schema: SCHEMA,
         node: facts.names.node(me).to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         supervisor: facts.supervisor,
+        supervisor_gone: facts
+            .supervisor
+            .is_some_and(|pid| pid != std::os::unix::process::parent_id()),
+        namesake: namesake(&events, snapshot.at),
+        log_trouble,
+        problems: Vec::new(),
         ready: status.ready,
         shutting_down: status.shutting_down,
         uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
-        quorum: Quorum {
-            rule: facts.rule.clone(),
-            safe: false,
-            why: "when every path between the nodes is cut, both take all groups".to_owned(),
-        },
+        quorum: Quorum { rule: facts.rule.clone(), safe: false, why: facts.why.clone() },
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links
@@ -324,9 +395,11 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
             .map(|group| group_report(group, &status.groups[group.index()], facts))
             .collect(),
         counters: counters(status.counters),
+        gate: facts.gate.report(),
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()
+            .skip(older)
             .map(|past| EventReport {
                 time: past.stamp(),
                 boottime_s: past.at.micros() as f64 / 1e6,
@@ -334,7 +407,17 @@ pub fn report(snapshot: &Snapshot, facts: &Facts, events: Vec<Past>) -> Report {
                 text: past.text,
             })
             .collect(),
-    }
+    };
+    report.problems = super::problems(&report);
+    report
+}
+
+/// When a namesake was last told of.
+fn namesake(events: &[Past], now: Instant) -> Option<String> {
+    let told = |past: &&Past| past.text.starts_with(crate::tell::NAMESAKE);
+    // It is told of ever more rarely while it goes on.
+    let last = events.iter().rev().find(told)?;
+    (now.since(last.at) < Duration::from_millis(3_600_000)).then(|| last.stamp())
 }
 
 fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> NodeReport {

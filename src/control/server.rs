@@ -1,5 +1,5 @@
 //! Serves the control socket, on a thread of its own.
-use super::protocol::{Answer, Order, REQUEST_MAX, Request, command, parse, refusal};
+use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
 use super::{Peer, Port, Snapshot, connect, hush, ring};
 use crate::tell::{Level, Teller};
@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use serde::Serialize;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +20,12 @@ const CLIENTS: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
 /// How long the engine may take for a snapshot or a reply.
 const ENGINE: Duration = Duration::from_secs(2);
+/// Between two looks for the socket's file.
+const LOOK: Duration = Duration::from_secs(3);
 /// Enough for reading a whole configuration.
 const STACK: usize = 512 << 10;
-/// Events in a report.
-const EVENTS: usize = 20;
+/// Events that are looked through for a report.
+const HISTORY: usize = 64;
 
 /// What the server has others do.
 pub struct Hooks {
@@ -32,6 +34,9 @@ pub struct Hooks {
     /// changed.
     #[allow(clippy::type_complexity)]
     pub reload: Box<dyn FnMut() -> Result<(Facts, Answer), Answer> + Send>,
+    /// Makes the runtime directory again that somebody has removed, before the socket is made
+    /// again there. Runs on the server's thread.
+    pub restore: Box<dyn FnMut() -> Result<(), String> + Send>,
 }
 
 /// The running server. Its socket is removed when it is dropped.
@@ -57,15 +62,25 @@ impl Server {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        let listener = bind_private(path)?;
-        listener.set_nonblocking(true)?;
+        let (listener, place) = bind_private(path)?;
         let (port, peer) = connect()?;
         let bells = peer.bells.clone();
-        let desk = Desk { peer, facts, teller, hooks, clients: Vec::new(), next: 0 };
+        let desk = Desk {
+            peer,
+            facts,
+            teller,
+            hooks,
+            clients: Vec::new(),
+            next: 0,
+            path: path.to_owned(),
+            place,
+            looked: Instant::now(),
+            lost: false,
+        };
         let thread = std::thread::Builder::new()
             .name("control".into())
             .stack_size(STACK)
-            .spawn(move || desk.serve(&listener))?;
+            .spawn(move || desk.serve(listener))?;
         Ok((Server { thread: Some(thread), bells, path: path.to_owned() }, port))
     }
 }
@@ -83,14 +98,23 @@ impl Drop for Server {
 
 /// A socket that nobody else can open, not even between bind and chmod: it is made under a name
 /// of its own and renamed once it is private.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
+fn bind_private(path: &Path) -> io::Result<(UnixListener, Place)> {
     let mut hidden = path.as_os_str().to_owned();
     hidden.push(".new");
     let _ = std::fs::remove_file(&hidden);
     let listener = UnixListener::bind(&hidden)?;
     std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&hidden, path)?;
-    Ok(listener)
+    listener.set_nonblocking(true)?;
+    Ok((listener, place(path)?))
+}
+
+/// Device and inode of the socket's file.
+type Place = (u64, u64);
+
+fn place(path: &Path) -> io::Result<Place> {
+    let known = std::fs::symlink_metadata(path)?;
+    Ok((known.dev(), known.ino()))
 }
 
 /// What a client waits for.
@@ -179,14 +203,23 @@ struct Desk {
     hooks: Hooks,
     clients: Vec<Visitor>,
     next: u32,
+    path: PathBuf,
+    place: Place,
+    /// When the socket's file was last looked for.
+    looked: Instant,
+    /// It could not be made again, which has been told.
+    lost: bool,
 }
 
 impl Desk {
-    fn serve(mut self, listener: &UnixListener) {
+    fn serve(mut self, mut listener: UnixListener) {
         while !self.peer.bells.end.load(Ordering::Acquire) {
-            self.wait(listener);
+            self.wait(&listener);
             hush(&self.peer.bells.server);
-            self.admit(listener);
+            if let Some(anew) = self.look_for_socket() {
+                listener = anew;
+            }
+            self.admit(&listener);
             if self.peer.bells.reload.swap(false, Ordering::AcqRel) {
                 self.reload();
                 ring(&self.peer.bells.engine);
@@ -209,10 +242,52 @@ impl Desk {
         for visitor in &self.clients {
             fds.push(PollFd::from_borrowed_fd(visitor.stream.as_fd(), visitor.events()));
         }
-        // Without clients nothing falls due, and nobody wakes the processor.
-        let patience = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
-        let patience = (!self.clients.is_empty()).then_some(&patience);
-        let _ = poll(&mut fds, patience);
+        // Without clients only the look for the socket's file falls due.
+        let patience = if self.clients.is_empty() { LOOK } else { Duration::from_millis(500) };
+        let patience = Timespec::try_from(patience).ok();
+        let _ = poll(&mut fds, patience.as_ref());
+    }
+
+    /// Makes the socket again if its file has gone: without it no command reaches the daemon.
+    fn look_for_socket(&mut self) -> Option<UnixListener> {
+        if self.looked.elapsed() < LOOK {
+            return None;
+        }
+        self.looked = Instant::now();
+        if place(&self.path).is_ok_and(|place| place == self.place) {
+            return None;
+        }
+        let restored = (self.hooks.restore)()
+            .and_then(|()| bind_private(&self.path).map_err(|error| error.to_string()));
+        let path = self.path.display();
+        match restored {
+            Ok((listener, place)) => {
+                self.teller.say(
+                    Level::Error,
+                    format!(
+                        "{path} was removed while the daemon runs; it is there again, but what \
+                         must survive a crash of the engine is lost: at a quiet moment `latido \
+                         stop`, then start the service again"
+                    ),
+                );
+                (self.place, self.lost) = (place, false);
+                Some(listener)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.lost, true) {
+                    self.teller.say(
+                        Level::Error,
+                        format!(
+                            "{path} was removed while the daemon runs, and cannot be made again \
+                             ({error}): no command reaches this daemon; end it with SIGTERM to \
+                             process {}, then start the service again",
+                            self.facts.supervisor.unwrap_or_else(std::process::id)
+                        ),
+                    );
+                }
+                None
+            }
+        }
     }
 
     fn admit(&mut self, listener: &UnixListener) {
@@ -231,7 +306,7 @@ impl Desk {
             if self.clients.len() < CLIENTS {
                 self.clients.push(visitor);
             } else {
-                visitor.reply(&Answer::no("too many clients", "end some of them, try again"));
+                visitor.reply(&Answer::no(TOO_MANY, "end some of them, try again"));
             }
         }
     }
@@ -344,8 +419,8 @@ impl Desk {
         if !self.clients.iter().any(waits) {
             return;
         }
-        let events = self.teller.history().last(EVENTS);
-        let reply = report(&snapshot, &self.facts, events);
+        let events = self.teller.history().last(HISTORY);
+        let reply = report(&snapshot, &self.facts, events, self.teller.trouble());
         for visitor in self.clients.iter_mut().filter(|visitor| waits(visitor)) {
             visitor.reply(&reply);
         }

@@ -25,6 +25,9 @@ fn scene(name: &str, decide: impl Fn(Command) -> Option<Reply> + Send + 'static)
     let settings = Settings { journal: true, ..Settings::default() };
     let (teller, _tongue) = crate::tell::start(settings, names.clone()).expect("teller");
     let facts = Facts { names, rule: "assume-dead".into(), ..Facts::default() };
+    let again = dir.clone();
+    let restore: Box<dyn FnMut() -> Result<(), String> + Send> =
+        Box::new(move || std::fs::create_dir(&again).map_err(|error| error.to_string()));
     let mut reloads = 0;
     let reload = {
         let facts = facts.clone();
@@ -36,7 +39,7 @@ fn scene(name: &str, decide: impl Fn(Command) -> Option<Reply> + Send + 'static)
             }
         }
     };
-    let hooks = Hooks { reload: Box::new(reload) };
+    let hooks = Hooks { reload: Box::new(reload), restore };
     let (server, port) =
         Server::start(&crate::runtime::socket_path(&dir), facts, teller, hooks).expect("server");
     let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -217,7 +220,10 @@ fn the_last_answer_is_delivered_although_the_engine_ends_at_once() {
     for _ in 0..20 {
         let settings = Settings { journal: true, ..Settings::default() };
         let (teller, _tongue) = crate::tell::start(settings, Names::default()).expect("teller");
-        let hooks = Hooks { reload: Box::new(|| Err(Answer::no("", ""))) };
+        let hooks = Hooks {
+            reload: Box::new(|| Err(Answer::no("", ""))),
+            restore: Box::new(|| Err(String::new())),
+        };
         let path = crate::runtime::socket_path(&dir);
         let (server, mut port) =
             Server::start(&path, Facts::default(), teller.clone(), hooks).expect("server");
@@ -242,4 +248,40 @@ fn the_last_answer_is_delivered_although_the_engine_ends_at_once() {
         teller.finish();
     }
     std::fs::remove_dir_all(&dir).expect("remove");
+}
+
+#[test]
+fn a_socket_that_was_removed_is_made_again() {
+    let scene = scene("removed", |_| Some(Ok(())));
+    scene.client().status().expect("served");
+    std::fs::remove_dir_all(&scene.dir).expect("removed");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let report = loop {
+        match Client::connect(&scene.dir).and_then(|mut client| client.status()) {
+            Ok(report) => break report,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(report.node, "pi");
+    scene.finish();
+}
+
+#[test]
+fn a_client_waits_for_a_place() {
+    let scene = scene("crowd", |_| Some(Ok(())));
+    let crowd: Vec<_> = (0..CLIENTS).map(|_| scene.raw()).collect();
+    let dir = scene.dir.clone();
+    let (sender, told) = std::sync::mpsc::channel();
+    let asker = std::thread::spawn(move || {
+        let mut client = Client::connect(&dir).expect("connect");
+        sender.send(()).expect("told");
+        client.status()
+    });
+    told.recv().expect("connected");
+    // Long enough to be refused at least once, and well within its patience.
+    std::thread::sleep(Duration::from_millis(200));
+    drop(crowd);
+    assert_eq!(asker.join().expect("asker").expect("served at last").node, "pi");
+    scene.finish();
 }

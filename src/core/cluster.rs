@@ -9,12 +9,13 @@
 //! ```
 //!
 //! Routes only; the rules live in `peer`, `voter`, `ownership`, `placement` and `command`.
-use super::config::{Config, Identity};
+use super::config::{Config, Identity, Rule};
 use super::events::Events;
 use super::group::{Group, Job, JobKind};
 use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId};
 use super::io::{Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer};
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
+use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
@@ -26,6 +27,8 @@ const GOODBYES: u8 = 4;
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) config: Config,
+    /// Digest of our list of groups.
+    pub(super) names: u32,
     pub(super) incarnation: Incarnation,
     pub(super) predecessor: Option<Incarnation>,
     pub(super) now: Instant,
@@ -99,10 +102,14 @@ impl Cluster {
             random: identity.seed | 1,
             told_links: Default::default(),
             told_differs: [false; VOTERS_MAX],
+            names: config.names(),
             config,
         };
         for group in &mut cluster.groups {
             group.able = true;
+            // Two voters grant by presumption anyway: under `assume-dead` forgetting costs nothing
+            // that is not lost already.
+            group.forgotten = (cluster.config.rule == Rule::Majority).then_some(now);
         }
         if let Some(memory) = identity.memory {
             cluster.recall(memory, &identity.held_until);
@@ -226,6 +233,13 @@ impl Cluster {
     /// `None`: nothing of it may run here.
     pub fn vouched_until(&self, group: GroupId) -> Option<Instant> {
         let state = &self.groups[group.index()];
+        if self.config.rule == Rule::Majority {
+            let runs = state.is_up() || state.phase == super::io::Phase::Stopping;
+            let more = if on(Mutation::VouchesLonger) { self.config.dead } else { Duration::ZERO };
+            let lease = self.lease_until(group).filter(|_| runs).map(|end| end + more);
+            // Before the probe has ended: what our predecessor vouched for, not a moment more.
+            return state.adoptable.map(|(_, held)| held).or(lease);
+        }
         if let Some((term, held)) = state.adoptable {
             // A probe may take longer than our predecessor vouched, and the peer waits for its end:
             // what will be adopted is kept until then.
@@ -263,6 +277,7 @@ impl Cluster {
         let mut clear = [0; FRAME_MAX];
         let Ok(text) = self.config.keys.open(&header, bytes, &mut clear) else {
             self.counters.unsealed += 1;
+            self.tell_unsealed(header.node, link);
             return false;
         };
         if header.node == self.config.me {
@@ -287,7 +302,22 @@ impl Cluster {
         }
     }
 
-    fn take(&mut self, link: LinkId, header: &Header, body: Body) -> bool {
+    /// A peer that is not there, but whose frames come: told at the 4th, the 8th, the 16th …, so
+    /// that nobody can fill the log.
+    fn tell_unsealed(&mut self, node: NodeId, link: LinkId) {
+        let count = self.counters.unsealed;
+        let there = self.peers[node.index()].alive(self.now, self.config.dead);
+        if count >= 4 && count.is_power_of_two() && !there && node != self.config.me {
+            self.events.push(Event::Unsealed(node, link));
+        }
+    }
+
+    fn take(&mut self, link: LinkId, header: &Header, mut body: Body) -> bool {
+        if body.names != self.names {
+            // Its numbers mean other groups: what it does with them is not known.
+            body.groups.clear();
+            body.grants.clear();
+        }
         let judge = Judge {
             now: self.now,
             dead: self.config.dead,
@@ -371,7 +401,8 @@ impl Cluster {
         for peer in &mut self.peers {
             peer.excuse(late, now);
         }
-        if now.since(self.now) >= self.config.dead {
+        // Under `majority` the votes of others run out by themselves.
+        if self.config.rule == Rule::AssumeDead && now.since(self.now) >= self.config.dead {
             self.void_own_votes();
         }
     }
@@ -444,6 +475,10 @@ impl Cluster {
 
     fn watch_links(&mut self, node: NodeId) {
         let (now, dead) = (self.now, self.config.dead);
+        if !self.peers[node.index()].alive(now, dead) {
+            // Its silence is told of the node; it says nothing about cables.
+            return;
+        }
         for link in self.config.links().iter() {
             let state = self.peer_link(node, link);
             let told = &mut self.told_links[node.index()][link.index()];

@@ -22,7 +22,7 @@ impl Cluster {
         if !self.ready {
             return Err(Refusal::Starting);
         }
-        if self.config.others().any(|node| self.differs(node)) {
+        if self.config.others().any(|node| self.incomparable(node)) {
             return Err(Refusal::ConfigurationsDiffer);
         }
         let all = GroupSet::first(self.config.groups.len());
@@ -51,7 +51,7 @@ impl Cluster {
             if group.phase == Phase::Blocked {
                 return Err(Refusal::Blocked(id));
             }
-            if group.claim.is_some() && self.successor(id, false).is_none() {
+            if group.claim.is_some() && self.successor_if(id, false, true).is_none() {
                 return Err(Refusal::NobodyToTake(id));
             }
         }
@@ -82,7 +82,9 @@ impl Cluster {
             let group = &self.groups[id.index()];
             let owned = group.claim.is_some() && group.phase != Phase::Blocked;
             let preferred = self.preferred(id);
-            let sound = |node| self.prompt(node) && self.rank(id, node).is_some_and(|rank| !rank.0);
+            let sound = |node| {
+                self.prompt(node) && self.rank_if(id, node, true).is_some_and(|rank| !rank.0)
+            };
             if owned && preferred.is_some_and(|node| !sound(node)) {
                 return Err(Refusal::PreferredAway(id));
             }

@@ -1,6 +1,7 @@
 //! What the core is told at its birth, checked once.
 use super::id::{GroupId, Incarnation, LinkSet, NodeId};
 use super::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
+use super::mutation::{Mutation, on};
 use super::seal::Keys;
 use super::time::{Duration, Instant};
 use heapless::Vec;
@@ -24,6 +25,9 @@ pub struct Settings {
     pub failback_delay: Duration,
     /// Who may own a group.
     pub rule: Rule,
+    /// Under `majority`: a voter without memory of this boot grants nothing for at least so long,
+    /// its own lease and the claim's if they are longer.
+    pub blackout: Duration,
     /// Whether a group that could not be stopped is released all the same.
     pub release_on_stop_failure: bool,
     /// The groups.
@@ -59,6 +63,8 @@ pub struct GroupSettings {
 pub enum Rule {
     /// Exactly two nodes; a silent peer is assumed dead. Not safe in a partition.
     AssumeDead,
+    /// Three to eight voters; a group belongs to whom a majority grants it, for as long as it does.
+    Majority,
 }
 
 /// Who this node is this time.
@@ -77,7 +83,7 @@ pub struct Identity<'a> {
 /// Why settings are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    /// `assume-dead` is for exactly two nodes.
+    /// `assume-dead` is for exactly two nodes, `majority` for three to eight voters.
     Voters,
     /// This node is not among the voters, or a group prefers somebody who is not.
     Node,
@@ -100,7 +106,10 @@ impl Config {
         let known = |node: &NodeId| node.index() < settings.voters;
         match settings.rule {
             Rule::AssumeDead if settings.voters != 2 => return Err(ConfigError::Voters),
-            Rule::AssumeDead => {}
+            Rule::Majority if !(3..=VOTERS_MAX).contains(&settings.voters) => {
+                return Err(ConfigError::Voters);
+            }
+            Rule::AssumeDead | Rule::Majority => {}
         }
         let preferred = settings.groups.iter().flat_map(|group| group.prefer.iter());
         if !known(&settings.me) || !preferred.into_iter().all(known) {
@@ -138,13 +147,35 @@ impl Config {
         self.0.groups.get(group.index()).map_or(&[], |group| &group.prefer)
     }
 
-    /// The lease of `group`: detection, an interval and a round trip, and the stop; with 2/98 more,
-    /// because each of two clocks may be off by 1 %.
+    /// Digest of the list of groups (FNV-1a over their names' hashes, in order).
+    pub fn names(&self) -> u32 {
+        let bytes = self.0.groups.iter().flat_map(|group| group.name.to_le_bytes());
+        bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+
+    /// The lease of `group`: detection, one interval and a round trip, and the stop; longer by what
+    /// [`counted`](Self::counted) takes away.
     pub fn lease(&self, group: GroupId) -> Duration {
-        let stop =
-            self.0.groups.get(group.index()).map_or(Duration::ZERO, |group| group.stop_budget);
         let round_trip = self.0.interval;
-        (self.0.dead + self.0.interval + round_trip + stop).ratio(100, 98)
+        let needed = self.0.dead + self.0.interval + round_trip + self.stop_budget(group);
+        needed.ratio(98, 96)
+    }
+
+    /// What its owner counts of the lease: each of two clocks may be off by 1 %, so that the
+    /// voter's view never ends first.
+    pub fn counted(&self, group: GroupId) -> Duration {
+        let lease = self.lease(group);
+        if on(Mutation::NoDrift) { lease } else { lease - lease.ratio(2, 98) }
+    }
+
+    /// The longest time that a stop of `group` takes: it begins so long before the lease ends.
+    pub fn stop_budget(&self, group: GroupId) -> Duration {
+        self.0.groups.get(group.index()).map_or(Duration::ZERO, |group| group.stop_budget)
+    }
+
+    /// How many other voters make a majority together with this one.
+    pub fn others_needed(&self) -> usize {
+        if on(Mutation::HalfIsEnough) { (self.0.voters - 1) / 2 } else { self.0.voters / 2 }
     }
 }
 

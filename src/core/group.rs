@@ -14,6 +14,7 @@
 use super::id::{GroupId, Incarnation, JobId, NodeId, Term};
 use super::io::{Phase, StopReason};
 use super::limits::VOTERS_MAX;
+use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 
 /// A claim of ours.
@@ -68,6 +69,10 @@ pub(super) struct Group {
     pub(super) job: Option<Job>,
     pub(super) claim: Option<Claim>,
     pub(super) grant: Option<Grant>,
+    /// No memory of this boot told to whom this node granted it: since when.
+    pub(super) forgotten: Option<Instant>,
+    /// Adopted, and until then by right of our predecessor's lease.
+    pub(super) inherited: Option<Instant>,
     /// Until when each voter's grant for the present claim counts.
     pub(super) votes: [Option<Instant>; VOTERS_MAX],
     /// The highest ownership known.
@@ -113,6 +118,14 @@ impl Group {
     /// Whether it runs here, or is on its way up.
     pub(super) fn is_up(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Running)
+    }
+
+    /// Nothing that was granted to a former claim counts any more.
+    pub(super) fn forget_votes(&mut self) {
+        if !on(Mutation::ClaimNumbered) {
+            self.votes = Default::default();
+        }
+        self.inherited = None;
     }
 
     /// The grant, if it still binds at `now`.

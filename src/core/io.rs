@@ -213,6 +213,8 @@ pub enum Event {
     Clone(NodeId),
     /// A frame in our own name came that is not ours: another machine of this name, or a recording.
     Namesake(NodeId),
+    /// Frames in this node's name come on this link, but our key does not open them.
+    Unsealed(NodeId, LinkId),
     /// So many events were lost because too many happened at once.
     Lost(u32),
 }

@@ -8,6 +8,7 @@ use super::group::Grant;
 use super::id::{Incarnation, NodeId, Term};
 use super::io::Phase;
 use super::limits::GROUPS_MAX;
+use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,7 @@ impl Cluster {
             let Some(place) = place else { continue };
             let Some(old) = memory.groups.get(place).copied() else { continue };
             let group = &mut self.groups[id.index()];
+            group.forgotten = None;
             group.term = old.term;
             group.pinned = old.pinned;
             group.declined = old.declined;
@@ -98,7 +100,7 @@ impl Cluster {
                 // A grant to our former self passes on to us.
                 let own = node == me && granted == memory.incarnation;
                 let to = if own { incarnation } else { granted };
-                let until = now + lease;
+                let until = if on(Mutation::ForgetsGrants) { now } else { now + lease };
                 Grant { node, incarnation: to, sequence: 0, number: 0, lease, until }
             });
         }

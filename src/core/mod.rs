@@ -20,6 +20,8 @@ mod inspect;
 pub mod io;
 pub mod limits;
 mod memory;
+#[cfg_attr(not(feature = "_mutate"), allow(dead_code, unreachable_pub))]
+pub mod mutation;
 mod ownership;
 mod peer;
 mod placement;

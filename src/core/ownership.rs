@@ -1,9 +1,10 @@
 //! Who owns a group: claims, starts, stops, releases. The invariants stand in `decide`.
 use super::cluster::Cluster;
 use super::config::Rule;
-use super::group::{Claim, Grant, JobKind, part};
+use super::group::{Claim, JobKind, part};
 use super::id::{GroupId, JobId, NodeId, Term};
 use super::io::{Event, NodeState, Outcome, Phase, Reason, StopReason, Timer};
+use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 
 /// A node that failed to start a group does not try again for so long, unless it is told to.
@@ -17,6 +18,9 @@ impl Cluster {
     /// One step of `group`: what follows from the tables now.
     pub(super) fn decide(&mut self, id: GroupId) {
         self.forget_old(id);
+        if self.config.rule == Rule::Majority {
+            self.look_again(id);
+        }
         self.watch_owner(id);
         self.watch_better(id);
         match self.groups[id.index()].phase {
@@ -48,13 +52,13 @@ impl Cluster {
                 return;
             }
         }
-        if !self.keeps(id) || self.score(id) == 0 {
+        if !self.claim_stands(id) || self.score(id) == 0 {
             self.withdraw(id);
         } else if self.may_take(id) {
             self.start(id);
         } else if self.claim_expired(id) {
             self.withdraw(id);
-            let pause = self.one_to_two(self.patience());
+            let pause = self.one_to_two(self.claim_lasts(id));
             self.groups[id.index()].back_off_until = Some(self.now + pause);
         }
     }
@@ -89,8 +93,9 @@ impl Cluster {
     /// Another node that is there and owns the group too, only where no majority rules: its term,
     /// and whether it means to keep it.
     fn rival(&self, id: GroupId) -> Option<(Term, NodeId, bool)> {
-        match self.config.rule {
-            Rule::AssumeDead => {}
+        if self.config.rule == Rule::Majority {
+            // The other's lease has ended or ours has; whose, the votes say.
+            return None;
         }
         let owns = |node: NodeId| {
             let peer = &self.peers[node.index()];
@@ -109,9 +114,10 @@ impl Cluster {
     fn should_claim(&self, id: GroupId) -> bool {
         let state = &self.groups[id.index()];
         let backing_off = state.back_off_until.is_some_and(|until| self.now < until);
-        if !self.ready || self.shutting_down || backing_off || !self.own_vote_is_free(id) {
+        if !self.ready || self.shutting_down || backing_off || !self.may_claim(id) {
             return false;
         }
+        let told = self.told(id);
         let free = |node: NodeId| {
             let peer = &self.peers[node.index()];
             if self.is_gone(node) {
@@ -119,44 +125,57 @@ impl Cluster {
             }
             let part = part(&peer.body, id);
             let known = peer.speaks(self.now, self.config.dead);
-            known && part.claim.is_none() && part.phase == Phase::Stopped && !self.differs(node)
+            known
+                && part.claim.is_none()
+                && part.phase == Phase::Stopped
+                && (told || !self.differs(node))
         };
         if !self.config.others().all(free) {
             return false;
         }
         // The best candidate claims; another one only when that one lets its time pass.
         let Some(place) = self.place_in_line(id) else { return false };
-        let waited = state.free_since.map_or(Duration::ZERO, |since| self.now.since(since));
+        let waited = self.free_since(id).map_or(Duration::ZERO, |since| self.now.since(since));
         waited >= self.patience().times(place)
     }
 
-    /// How long a better placed node is waited for, and how long a claim stands without its votes.
+    /// Since when nobody claims the group and this node could.
+    fn free_since(&self, id: GroupId) -> Option<Instant> {
+        let blind = self.blind_until(id, Duration::ZERO);
+        self.groups[id.index()].free_since.map(|since| blind.map_or(since, |end| since.max(end)))
+    }
+
+    /// How long a better placed node is waited for.
     fn patience(&self) -> Duration {
         self.config.dead + self.config.interval.times(2)
     }
 
+    /// How long a claim stands without its votes.
+    fn claim_lasts(&self, id: GroupId) -> Duration {
+        match self.config.rule {
+            Rule::AssumeDead => self.patience(),
+            // The votes may be bound to the former owner for so long.
+            Rule::Majority => self.config.lease(id),
+        }
+    }
+
     fn claim_expired(&self, id: GroupId) -> bool {
         let since = self.groups[id.index()].claim.map(|claim| claim.since);
-        since.is_some_and(|since| self.now.since(since) >= self.patience())
+        since.is_some_and(|since| self.now.since(since) >= self.claim_lasts(id))
     }
 
     fn claim(&mut self, id: GroupId, reason: Reason) {
-        let (now, me, incarnation) = (self.now, self.config.me, self.incarnation);
-        let lease = self.config.lease(id);
+        let (now, me) = (self.now, self.config.me);
         let group = &mut self.groups[id.index()];
-        let term = Term { count: group.term.count.saturating_add(1), node: me };
+        let more = u32::from(!on(Mutation::TermReused));
+        let term = Term { count: group.term.count.saturating_add(more), node: me };
         group.term = term;
         group.claim = Some(Claim { number: None, since: now, term });
-        // Our own vote does not run out while the engine turns; a pause voids it.
-        group.grant = Some(Grant {
-            node: me,
-            incarnation,
-            sequence: now.micros(),
-            number: now.micros(),
-            lease,
-            until: Instant::NEVER,
-        });
-        group.votes = Default::default();
+        group.forget_votes();
+        if self.own_vote_is_free(id) {
+            self.grant_self(id);
+        }
+        let group = &mut self.groups[id.index()];
         group.pinned = group.wanted.take().is_some_and(|(_, pin)| pin);
         group.declined &= matches!(reason, Reason::Free);
         group.hand_back = false;
@@ -194,7 +213,7 @@ impl Cluster {
         if group.claim.take().is_some() {
             self.events.push(Event::ClaimWithdrawn(id));
         }
-        group.votes = Default::default();
+        group.forget_votes();
         if group.grant.is_some_and(|grant| grant.node == self.config.me) {
             group.grant = None;
         }
@@ -203,7 +222,16 @@ impl Cluster {
     }
 
     fn start(&mut self, id: GroupId) {
-        let term = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
+        let group = &mut self.groups[id.index()];
+        // Whoever voted may have told of a later ownership than we knew when we claimed.
+        if let Some(claim) = &mut group.claim
+            && self.config.rule == Rule::Majority
+            && group.term > claim.term
+        {
+            claim.term = Term { count: group.term.count.saturating_add(1), node: self.config.me };
+            group.term = claim.term;
+        }
+        let term = group.claim.map_or(Term::default(), |claim| claim.term);
         self.groups[id.index()].phase = Phase::Starting;
         self.groups[id.index()].last_owner = Some(self.config.me);
         self.order(id, JobKind::Start);
@@ -252,13 +280,19 @@ impl Cluster {
     }
 
     fn probed(&mut self, id: GroupId, outcome: Outcome) {
-        // A higher term: while we were away somebody else became the owner.
         let newest = self.groups[id.index()].term;
         let adoptable = self.groups[id.index()].adoptable.take();
-        let term = adoptable.map(|(term, _)| term).filter(|term| *term >= newest);
-        match (outcome, term) {
+        let ours = adoptable.filter(|(term, held)| match self.config.rule {
+            // A higher term: while we were away somebody else became the owner.
+            Rule::AssumeDead => *term >= newest,
+            // A higher term is only a wish as long as our predecessor's lease runs.
+            Rule::Majority => self.now + self.config.stop_budget(id) < *held,
+        });
+        match (outcome, ours) {
             (Outcome::Stopped, _) => self.release(id),
-            (Outcome::Running, Some(term)) if self.own_vote_is_free(id) => self.adopt(id, term),
+            (Outcome::Running, Some((term, held))) if self.own_vote_is_free(id) => {
+                self.adopt(id, term, held);
+            }
             (Outcome::Running | Outcome::Partial | Outcome::Failed, _) => {
                 self.stop(id, StopReason::Leftover);
             }
@@ -266,15 +300,20 @@ impl Cluster {
     }
 
     /// What our predecessor owned still runs, and its vouching is not over: it goes on.
-    fn adopt(&mut self, id: GroupId, term: Term) {
-        let pinned = self.groups[id.index()].pinned;
+    fn adopt(&mut self, id: GroupId, term: Term, held: Instant) {
+        let (pinned, newest) = (self.groups[id.index()].pinned, self.groups[id.index()].term);
         self.claim(id, Reason::Free);
+        // Not for longer than the voters are bound to us once they have heard our claim: it may ask
+        // for a shorter lease than our predecessor's did.
+        let whole = self.now + self.config.counted(id);
+        let inherited = if on(Mutation::AdoptsAfresh) { whole } else { held.min(whole) };
         let group = &mut self.groups[id.index()];
+        group.inherited = (self.config.rule == Rule::Majority).then_some(inherited);
         group.pinned = pinned;
         group.phase = Phase::Running;
         group.last_owner = Some(self.config.me);
         // The same ownership goes on: no new term.
-        group.term = term;
+        group.term = term.max(newest);
         if let Some(claim) = &mut group.claim {
             claim.term = term;
         }
@@ -288,7 +327,7 @@ impl Cluster {
         let group = &mut self.groups[id.index()];
         let owned = group.claim.take().is_some();
         group.phase = Phase::Stopped;
-        group.votes = Default::default();
+        group.forget_votes();
         group.rival = None;
         group.hand_back = false;
         group.pinned = false;
@@ -357,13 +396,14 @@ impl Cluster {
     }
 
     /// What falls due for a group.
-    pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 8] {
+    pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 10] {
         let group = &self.groups[id.index()];
         let placement = |at: Option<Instant>| at.map(|at| (at, Timer::Placement));
         let failback = self.failback_at(id);
         let in_line = self.place_in_line(id).unwrap_or_default();
-        let turn = group.free_since.map(|since| since + self.patience().times(in_line));
+        let turn = self.free_since(id).map(|since| since + self.patience().times(in_line));
         let claim = group.claim.filter(|_| group.phase == Phase::Stopped);
+        let lease = |at: Instant| (at, Timer::Lease);
         [
             placement(group.failed_until),
             placement(group.back_off_until),
@@ -371,8 +411,10 @@ impl Cluster {
             placement(group.retry_at),
             placement(failback),
             placement(turn),
-            claim.map(|claim| (claim.since + self.patience(), Timer::Lease)),
-            group.grant.map(|grant| (grant.until, Timer::Lease)),
+            claim.map(|claim| lease(claim.since + self.claim_lasts(id))),
+            group.grant.map(|grant| lease(grant.until)),
+            self.lease_until(id).map(|end| lease(end - self.config.stop_budget(id))),
+            self.blind_until(id, Duration::ZERO).map(lease),
         ]
     }
 }

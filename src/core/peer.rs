@@ -10,6 +10,7 @@
 use super::id::{Incarnation, LinkId, LinkSet};
 use super::io::{LinkState, NodeState};
 use super::limits::LINKS_MAX;
+use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use super::wire::{Body, Header, Heard};
 use heapless::Deque;
@@ -74,7 +75,8 @@ pub(super) struct Peer {
     pub(super) left: bool,
     /// The state that was last told.
     pub(super) told: NodeState,
-    heard_at: Instant,
+    /// When that came.
+    pub(super) heard_at: Instant,
     fresh_at: Option<Instant>,
     timely_at: Option<Instant>,
     echoed: u64,
@@ -118,8 +120,10 @@ impl Peer {
             return Taken::FromTheFuture;
         }
         let known = self.incarnation == Some(header.incarnation);
-        let fresh = echo
-            .is_some_and(|echo| judge.now.since(Instant::from_micros(echo.sequence)) <= judge.dead);
+        let fresh = echo.is_some_and(|_| on(Mutation::StaleEcho))
+            || echo.is_some_and(|echo| {
+                judge.now.since(Instant::from_micros(echo.sequence)) <= judge.dead
+            });
         if !known {
             return match echo {
                 Some(echo) if fresh && echo.sequence > self.echoed => {
@@ -136,7 +140,7 @@ impl Peer {
             judge.now.since(Instant::from_micros(echo.sequence) + echo.age) <= slack
         });
         let Some(echo) = echo.filter(|_| fresh || timely) else { return Taken::Stale };
-        if header.sequence <= self.sequence {
+        if header.sequence <= self.sequence && !on(Mutation::NewestOnly) {
             self.path(judge, echo, link, fresh);
             return Taken::Doubled;
         }
@@ -182,8 +186,8 @@ impl Peer {
             // Cannot fail: there is room now.
             let _ = self.replaced.push_back(old);
         }
+        // What was heard on the links stays: a daemon's restart is no cable's fault.
         self.candidates = [None; 2];
-        self.paths = [Path::default(); LINKS_MAX];
     }
 
     /// Remembers an unproven incarnation, so that our frames answer it and it can prove itself.
@@ -254,6 +258,13 @@ impl Peer {
     /// Whether it is there, hearing us or not.
     pub(super) fn speaks(&self, now: Instant, dead: Duration) -> bool {
         !self.left && self.timely_at.is_some_and(|timely| now.since(timely) < dead)
+    }
+
+    /// Whether it said that it hears `node`, less than `dead` ago.
+    pub(super) fn hears(&self, node: super::id::NodeId, now: Instant, dead: Duration) -> bool {
+        let since = now.since(self.heard_at);
+        let lately = |heard: &Heard| Duration::from_micros(heard.age) + since < dead;
+        self.body.heard.iter().any(|heard| heard.node == node && lately(heard))
     }
 
     /// Silence since its last fresh frame.

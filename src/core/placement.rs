@@ -22,6 +22,11 @@ impl Cluster {
 
     /// The rank of `node` for `group`; `None` if it cannot take it now.
     pub(super) fn rank(&self, group: GroupId, node: NodeId) -> Option<Rank> {
+        self.rank_if(group, node, self.told(group))
+    }
+
+    /// The same, where somebody has said (`told`) that differing configurations shall not matter.
+    pub(super) fn rank_if(&self, group: GroupId, node: NodeId, told: bool) -> Option<Rank> {
         let place = self.config.prefer(group).iter().position(|listed| *listed == node)?;
         let state = &self.groups[group.index()];
         let (score, last_resort, wanted) = if node == self.config.me {
@@ -29,7 +34,7 @@ impl Cluster {
             (self.score(group), last_resort, state.wanted.is_some())
         } else {
             let peer = &self.peers[node.index()];
-            if !peer.alive(self.now, self.config.dead) || self.differs(node) {
+            if !peer.alive(self.now, self.config.dead) || self.differs(node) && !told {
                 return None;
             }
             let part = part(&peer.body, group);
@@ -43,7 +48,12 @@ impl Cluster {
 
     /// All that could own `group` now.
     pub(super) fn candidates(&self, group: GroupId) -> NodeSet {
-        let can = |node: &NodeId| self.rank(group, *node).is_some();
+        self.candidates_if(group, self.told(group))
+    }
+
+    /// The same, where somebody has said (`told`) that differing configurations shall not matter.
+    pub(super) fn candidates_if(&self, group: GroupId, told: bool) -> NodeSet {
+        let can = |node: &NodeId| self.rank_if(group, *node, told).is_some();
         let nodes = self.config.prefer(group).iter().copied();
         nodes.filter(can).fold(NodeSet::EMPTY, NodeSet::with)
     }
@@ -59,9 +69,19 @@ impl Cluster {
     /// The best node other than this one that could take `group` from it, if the reason to give it
     /// away is `pressing`; otherwise only one that is no last resort and not late: what looks dead
     /// in a moment is given nothing that runs well.
-    pub(super) fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
+    fn successor(&self, group: GroupId, pressing: bool) -> Option<(Rank, NodeId)> {
+        self.successor_if(group, pressing, self.told(group))
+    }
+
+    /// The same, where somebody has said (`told`) that differing configurations shall not matter.
+    pub(super) fn successor_if(
+        &self,
+        group: GroupId,
+        pressing: bool,
+        told: bool,
+    ) -> Option<(Rank, NodeId)> {
         let others = self.config.prefer(group).iter().filter(|node| **node != self.config.me);
-        let ranked = others.filter_map(|node| Some((self.rank(group, *node)?, *node)));
+        let ranked = others.filter_map(|node| Some((self.rank_if(group, *node, told)?, *node)));
         let sound = |rank: &Rank, node: &NodeId| !rank.0 && self.prompt(*node);
         ranked.filter(|(rank, node)| pressing || sound(rank, node)).min()
     }
@@ -112,6 +132,26 @@ impl Cluster {
     fn failback_delay(&self, group: GroupId) -> Duration {
         let unsteady = self.groups[group.index()].unsteady.min(6);
         self.config.failback_delay.times(1 << unsteady)
+    }
+
+    /// Whether somebody has moved `group` by hand, here or there: then it moves between nodes whose
+    /// configurations differ, too.
+    pub(super) fn told(&self, group: GroupId) -> bool {
+        let state = &self.groups[group.index()];
+        let here = self.standby || state.declined || state.hand_back || state.wanted.is_some();
+        here || self.config.others().any(|node| {
+            let peer = &self.peers[node.index()];
+            let flags = part(&peer.body, group).flags;
+            let there = flags.wanted() || flags.declined() || peer.body.flags.standby();
+            there && peer.speaks(self.now, self.config.dead)
+        })
+    }
+
+    /// Whether a living node has other voters or groups: then nothing can be moved to or from it.
+    pub(super) fn incomparable(&self, node: NodeId) -> bool {
+        let body = &self.peers[node.index()].body;
+        let other = body.voters != self.config.voters_digest || body.names != self.names;
+        other && self.differs(node)
     }
 
     /// Whether a living node's configuration differs from ours.

@@ -69,6 +69,7 @@ impl Cluster {
                 .with_ready(self.ready),
             digest: self.config.digest,
             voters: self.config.voters_digest,
+            names: self.names,
             predecessor: self.predecessor,
             ..Body::default()
         };

@@ -11,6 +11,7 @@ use super::config::Rule;
 use super::group::{Grant, part};
 use super::id::{GroupId, Incarnation, NodeId};
 use super::io::{Event, NodeState, Phase};
+use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use super::wire::{ClaimPart, Header};
 
@@ -19,12 +20,16 @@ impl Cluster {
     pub(super) fn replaced(&mut self, node: NodeId, before: Option<Incarnation>) {
         let peer = &self.peers[node.index()];
         let (Some(now), Some(before)) = (peer.incarnation, before) else { return };
-        let successor = peer.body.predecessor == Some(before);
+        let successor = peer.body.predecessor == Some(before) || on(Mutation::AnySuccessor);
         if successor {
             self.events.push(Event::NodeRestarted(node));
         }
         for group in &mut self.groups {
-            group.votes[node.index()] = None;
+            if self.config.rule == Rule::AssumeDead {
+                group.votes[node.index()] = None;
+            }
+            // Under `majority` a promise outlives the voter's process: it remembers it, or it
+            // grants nothing for as long.
             if let Some(grant) = &mut group.grant
                 && grant.node == node
                 && grant.incarnation == before
@@ -43,19 +48,27 @@ impl Cluster {
             return;
         }
         for id in self.config.group_ids() {
-            let lease = self.config.lease(id);
+            // The counted span ends before the voter's own, whatever both clocks do.
+            let counted = self.config.counted(id);
             let group = &mut self.groups[id.index()];
             let number = group.claim.and_then(|claim| claim.number);
             let to_us = |(node, incarnation, sequence): &(NodeId, Incarnation, u64)| {
                 *node == self.config.me
                     && *incarnation == self.incarnation
-                    && number.is_some_and(|number| *sequence >= number)
+                    && number
+                        .is_some_and(|number| *sequence >= number || on(Mutation::ClaimNumbered))
             };
-            // The counted span ends before the voter's own, whatever both clocks do.
-            let counted = lease - lease.ratio(2, 98);
             let granted = body.grant(id).filter(to_us);
-            group.votes[header.node.index()] =
-                granted.map(|(_, _, sequence)| Instant::from_micros(sequence) + counted);
+            let receipt = on(Mutation::CountsFromReceipt).then_some(self.now);
+            let end = granted.map(|(_, _, sequence)| {
+                receipt.unwrap_or(Instant::from_micros(sequence)) + counted
+            });
+            let vote = &mut group.votes[header.node.index()];
+            *vote = match self.config.rule {
+                Rule::AssumeDead => end,
+                // What was promised to this claim stays promised, whatever a later frame shows.
+                Rule::Majority => end.max(*vote),
+            };
         }
     }
 
@@ -70,7 +83,7 @@ impl Cluster {
                 Some(claim) => {
                     group.last_owner = Some(node);
                     group.free_since = None;
-                    self.grant(id, header, claim, part.phase);
+                    self.grant(id, node, claim, part.phase);
                 }
                 None if part.phase == Phase::Stopped => self.free(id, header),
                 None => {}
@@ -89,28 +102,77 @@ impl Cluster {
         }
     }
 
-    fn grant(&mut self, id: GroupId, header: &Header, claim: ClaimPart, phase: Phase) {
-        let node = header.node;
-        let same_voters = self.peers[node.index()].body.voters == self.config.voters_digest;
-        if !same_voters || !self.may_grant(id, node, phase) {
+    /// Grants or renews what the last frame of `node` claims, from its receipt on.
+    fn grant(&mut self, id: GroupId, node: NodeId, claim: ClaimPart, phase: Phase) {
+        let peer = &self.peers[node.index()];
+        let (sequence, receipt, voters) = (peer.sequence, peer.heard_at, peer.body.voters);
+        let Some(incarnation) = peer.incarnation else { return };
+        let lease = Duration::from_micros(claim.lease);
+        let until = receipt + lease;
+        let blind = self.blind_until(id, lease).is_some_and(|end| self.now < end);
+        let counts = voters == self.config.voters_digest && until > self.now && !blind;
+        if !counts || !self.may_grant(id, node, phase) {
             return;
         }
-        let number = header.sequence.saturating_sub(claim.behind);
-        let lease = Duration::from_micros(claim.lease);
-        let new = Grant {
-            node,
-            incarnation: header.incarnation,
-            sequence: header.sequence,
-            number,
-            lease,
-            until: self.now + lease,
-        };
+        let number = sequence.saturating_sub(claim.behind);
+        let new = Grant { node, incarnation, sequence, number, lease, until };
+        let bound = self.groups[id.index()].binding(self.now);
         let old = self.groups[id.index()].grant.replace(new);
         let key = |grant: Grant| (grant.node, grant.incarnation, grant.lease);
         self.dirty |= old.map(key) != Some(key(new));
         // The claimant waits for this: the first grant of a claim is not left to the next beat.
         self.urgent |=
-            old.map(|old| (old.incarnation, old.number)) != Some((new.incarnation, number));
+            bound.map(|old| (old.incarnation, old.number)) != Some((incarnation, number));
+    }
+
+    /// Under `majority`: our vote has become free, and a claim that it could not be given to then
+    /// still stands, ours or another's.
+    pub(super) fn look_again(&mut self, id: GroupId) {
+        let group = &self.groups[id.index()];
+        let bound = group.binding(self.now).is_some_and(|grant| !self.is_void(&grant));
+        if bound && !(on(Mutation::OwnVoteTwice) && group.claim.is_some()) {
+            return;
+        }
+        if group.claim.is_some() {
+            if self.own_vote_is_free(id) {
+                self.grant_self(id);
+            }
+            return;
+        }
+        let claims = |node: NodeId| {
+            let peer = &self.peers[node.index()];
+            let part = part(&peer.body, id);
+            let claim = part.claim.filter(|_| peer.speaks(self.now, self.config.dead))?;
+            // Who owns it already, then who is better placed.
+            let rank = self.rank(id, node);
+            Some(((part.phase == Phase::Stopped, rank.is_none(), rank), node, claim, part.phase))
+        };
+        let best = self.config.others().filter_map(claims).min_by_key(|known| known.0);
+        if let Some((_, node, claim, phase)) = best {
+            self.grant(id, node, claim, phase);
+        }
+    }
+
+    /// Our vote becomes our own. It does not run out while the engine turns.
+    pub(super) fn grant_self(&mut self, id: GroupId) {
+        let sequence = self.now.micros();
+        self.groups[id.index()].grant = Some(Grant {
+            node: self.config.me,
+            incarnation: self.incarnation,
+            sequence,
+            number: sequence,
+            lease: self.config.lease(id),
+            until: Instant::NEVER,
+        });
+        self.dirty = true;
+    }
+
+    /// A voter that does not know to whom it granted `id` grants nothing until then: the longest of
+    /// its own lease, the claim's, and the configured time, from its start.
+    pub(super) fn blind_until(&self, id: GroupId, lease: Duration) -> Option<Instant> {
+        let longest = self.config.lease(id).max(lease).max(self.config.blackout);
+        let forgotten = self.groups[id.index()].forgotten;
+        forgotten.filter(|_| !on(Mutation::GrantsBlindly)).map(|since| since + longest)
     }
 
     fn may_grant(&mut self, id: GroupId, node: NodeId, phase: Phase) -> bool {
@@ -121,9 +183,8 @@ impl Cluster {
                 return false;
             }
             self.withdraw(id);
-            return true;
         }
-        match group.binding(self.now) {
+        match self.groups[id.index()].binding(self.now) {
             None => true,
             Some(grant) if grant.node == node => {
                 Some(grant.incarnation) == self.peers[node.index()].incarnation
@@ -154,27 +215,65 @@ impl Cluster {
             Rule::AssumeDead => {
                 self.is_gone(grant.node) || peer.incarnation.is_some_and(|i| i != grant.incarnation)
             }
+            // Only a proof: the goodbye of that very incarnation.
+            Rule::Majority => {
+                let that = peer.incarnation == Some(grant.incarnation);
+                peer.left && (that || on(Mutation::AnyGoodbye))
+                    || on(Mutation::SilenceIsProof) && self.is_gone(grant.node)
+            }
         }
     }
 
-    /// Whether `node` said goodbye or, under `assume-dead`, has been silent for `dead`.
+    /// Whether `node` said goodbye or has been silent for `dead`: it does not stand in the way of a
+    /// claim. Under `majority` our vote stays bound to it all the same.
     pub(super) fn is_gone(&self, node: NodeId) -> bool {
         let peer = &self.peers[node.index()];
         let waiting = !self.ready || self.now < self.doubt_until;
         let state = peer.state(self.now, self.config.warn, self.config.dead, waiting);
+        match state {
+            NodeState::Left => true,
+            NodeState::Dead => !waiting,
+            NodeState::Unknown | NodeState::Seen | NodeState::Alive | NodeState::Late => false,
+        }
+    }
+
+    /// Whether a claim of ours to `id` has any prospect.
+    pub(super) fn may_claim(&self, id: GroupId) -> bool {
         match self.config.rule {
-            Rule::AssumeDead => match state {
-                NodeState::Left => true,
-                NodeState::Dead => !waiting,
-                NodeState::Unknown | NodeState::Seen | NodeState::Alive | NodeState::Late => false,
-            },
+            Rule::AssumeDead => self.own_vote_is_free(id),
+            // Our vote may still be bound to a dead owner: the claim stands until it is free. But
+            // those who hear that owner, while we do not, will not give it to us.
+            Rule::Majority => {
+                let blind = self.blind_until(id, Duration::ZERO);
+                let in_reach = |node: &NodeId| {
+                    let peer = &self.peers[node.index()];
+                    let (now, dead) = (self.now, self.config.dead);
+                    let holds = |to: NodeId| to != self.config.me && peer.hears(to, now, dead);
+                    let bound = peer.body.grant(id).is_some_and(|(to, ..)| holds(to));
+                    peer.alive(now, dead) && !bound
+                };
+                let others = self.config.others().filter(in_reach).count();
+                blind.is_none_or(|end| self.now >= end) && others >= self.config.others_needed()
+            }
+        }
+    }
+
+    /// Whether our claim, which is only a wish so far, may stand.
+    pub(super) fn claim_stands(&self, id: GroupId) -> bool {
+        match self.config.rule {
+            Rule::AssumeDead => self.keeps(id),
+            Rule::Majority => true,
         }
     }
 
     /// Whether our vote for `group` is free to be given to ourselves.
     pub(super) fn own_vote_is_free(&self, group: GroupId) -> bool {
+        if self.blind_until(group, Duration::ZERO).is_some_and(|end| self.now < end) {
+            return false;
+        }
         match self.groups[group.index()].binding(self.now) {
             None => true,
+            Some(_) if on(Mutation::OwnVoteTwice) => true,
             Some(grant) => grant.node == self.config.me || self.is_void(&grant),
         }
     }
@@ -188,6 +287,7 @@ impl Cluster {
                 self.keeps(group)
                     && self.config.others().all(|node| voted(node) || self.is_gone(node))
             }
+            Rule::Majority => self.keeps(group),
         }
     }
 
@@ -195,16 +295,43 @@ impl Cluster {
     pub(super) fn keeps(&self, group: GroupId) -> bool {
         match self.config.rule {
             // The node's own vote; a pause of `dead` voids it.
-            Rule::AssumeDead => self.groups[group.index()].grant.is_some_and(|grant| {
-                grant.node == self.config.me && grant.incarnation == self.incarnation
-            }),
+            Rule::AssumeDead => self.has_own_vote(group),
+            // The stop must have ended when the lease does.
+            Rule::Majority => {
+                let budget = self.config.stop_budget(group);
+                let budget = if on(Mutation::NoStopBudget) { Duration::ZERO } else { budget };
+                let stopped = self.now + budget;
+                self.lease_until(group).is_some_and(|end| stopped < end)
+            }
         }
+    }
+
+    fn has_own_vote(&self, group: GroupId) -> bool {
+        let ours =
+            |grant: Grant| grant.node == self.config.me && grant.incarnation == self.incarnation;
+        self.groups[group.index()].grant.is_some_and(ours)
+    }
+
+    /// Under `majority`: when the grants of a majority, our own among them, no longer last for
+    /// certain; it may have passed. `None` without a majority.
+    pub(super) fn lease_until(&self, group: GroupId) -> Option<Instant> {
+        let state = &self.groups[group.index()];
+        if self.config.rule != Rule::Majority || state.claim.is_none() || !self.has_own_vote(group)
+        {
+            return None;
+        }
+        let mut votes = state.votes;
+        votes.sort_unstable_by(|one, other| other.cmp(one));
+        // Our own does not run out: the weakest of the others that are needed decides.
+        let weakest = votes.get(self.config.others_needed().saturating_sub(1));
+        weakest.copied().flatten().max(state.inherited)
     }
 
     /// What is left of this node's lease of `group`.
     pub(super) fn lease_left(&self, group: GroupId) -> Option<Duration> {
         match self.config.rule {
             Rule::AssumeDead => self.keeps(group).then_some(self.config.dead),
+            Rule::Majority => self.lease_until(group).map(|end| end.since(self.now)),
         }
     }
 

@@ -112,6 +112,9 @@ pub struct Body {
     /// Digest of the list of voters.
     #[serde(with = "postcard::fixint::le")]
     pub voters: u32,
+    /// Digest of the list of groups: only if it is ours do their numbers mean the same groups.
+    #[serde(with = "postcard::fixint::le")]
+    pub names: u32,
     /// The incarnation before this one in the same boot, whose memory this one has.
     pub predecessor: Option<Incarnation>,
     /// What the sender heard of each voter, and of those that are not proven yet.

@@ -3,6 +3,7 @@
 //! One thread, which never blocks and allocates nothing after its start. Everything that can block
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
+mod gate;
 mod last_good;
 mod reload;
 mod senses;
@@ -12,7 +13,7 @@ mod turn;
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
 use crate::control::{Hooks, Server, Troubles};
-use crate::core::id::GroupId;
+use crate::core::id::{GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
@@ -26,7 +27,8 @@ use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
 use crate::tell::{Level, Names, Teller};
 use crate::{config, supervisor, tell};
-use std::path::{Path, PathBuf};
+use gate::LeaseGate;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use turn::{Engine, Parts};
@@ -60,7 +62,9 @@ pub fn run(options: &Options) -> u8 {
     let runtime = match RuntimeDir::open(&options.runtime_dir) {
         Ok(runtime) => runtime,
         Err(error) if error.busy() => return refuse(supervisor::EXIT_BUSY, &error.to_string()),
-        Err(error) => return refuse(1, &error.to_string()),
+        Err(error) => {
+            return refuse(final_at_first(again, supervisor::EXIT_BUSY), &error.to_string());
+        }
     };
     let broken = loaded.config.is_none();
     let last_good = || last_good::recall(&options.source, &runtime);
@@ -82,8 +86,14 @@ pub fn run(options: &Options) -> u8 {
             }
             code
         }
-        Err(error) => refuse(1, &error),
+        Err(error) => refuse(final_at_first(again, supervisor::EXIT_CONFIG), &error),
     }
+}
+
+/// What is refused to the first engine would be refused to the next: `code` ends the supervisor
+/// too. Where one has run before, it is worth while to try again.
+fn final_at_first(again: bool, code: u8) -> u8 {
+    if again { 1 } else { code }
 }
 
 fn refuse(code: u8, why: &str) -> u8 {
@@ -105,32 +115,30 @@ fn serve(
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-    // The supervisor removes them if the engine cannot be started again.
-    let addresses = supervisor::addresses(config);
-    runtime.note_addresses(&addresses).map_err(|error| error.to_string())?;
+    // What a predecessor has left is no longer news.
+    let _ = runtime.note_not_stopped(&[]);
+    let unnoted = note(runtime, &supervisor::addresses(config), supervisor::guardian_pid());
     let teller_settings = tell::Settings::new(config.log.clone());
     let (teller, tongue) =
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
     teller.receive_log(config.log.debug);
     introduce(config, me, &teller);
+    unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     // Other threads start before the priority is raised: only the engine's own is.
     let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
     let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
     let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
-    let ha_dir = match &config.source {
-        Source::Heartbeat(dir) => Some(dir.as_path()),
-        Source::Latido(_) => None,
-    };
-    let node = config.nodes.get(me).map_or("", String::as_str);
-    let resources = resources(config, node, ha_dir, shared.clone(), report_sender)?;
+    let resources = resources(config, me, shared.clone(), report_sender)?;
     let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
     let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
 
+    let gate = LeaseGate::open(config, runtime.path(), &teller);
     let running: Arc<AtomicU64> = Arc::default();
+    let facts = facts(config, &teller, &gate, started);
     let (server, control, troubles) =
-        control(options, config, me, runtime, &teller, &running, started)
+        control(options, config, me, runtime, &teller, &running, facts)
             .map_err(say("cannot open the control socket"))?;
 
     let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
@@ -158,13 +166,56 @@ fn serve(
         vouch,
         shared,
         running,
+        gate,
     })
     .map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
-    drop(engine);
+    if code == 0 {
+        tell_not_stopped(runtime, config, engine.not_stopped());
+    }
+    engine.dismiss().end(code == 0, &teller);
     drop(server);
     teller.finish();
     Ok(code)
+}
+
+/// Leaves word for `latido stop` of what may still run here.
+fn tell_not_stopped(runtime: &RuntimeDir, config: &Config, groups: (GroupSet, GroupSet)) {
+    let (abandoned, blocked) = groups;
+    let name = |group: GroupId| config.groups.get(group.index()).map(|group| group.name.as_str());
+    let mut lines = Vec::new();
+    for name in abandoned.iter().filter_map(name) {
+        lines.push(format!(
+            "group {name} could not be stopped here and was released all the same: it may run twice"
+        ));
+    }
+    for name in blocked.iter().filter_map(name) {
+        lines.push(format!("group {name} could not be stopped here and is blocked"));
+    }
+    if let Err(error) = runtime.note_not_stopped(&lines) {
+        log::warn!("what could not be stopped is not noted for `latido stop`: {error}");
+    }
+}
+
+/// Notes for the supervisor (which removes the addresses if the engine cannot be started again) and
+/// for the commands. Returns what could not be noted: nothing to end for.
+fn note(
+    runtime: &RuntimeDir,
+    addresses: &[runtime::NotedAddress],
+    supervisor: Option<u32>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Err(error) = runtime.note_addresses(addresses) {
+        let lost = "if the engine dies for good, its addresses stay here";
+        warnings.push(format!("the addresses are not noted ({error}): {lost}"));
+    }
+    if let Some(pid) = supervisor
+        && let Err(error) = runtime.note_supervisor(pid)
+    {
+        let lost = "`latido stop` finds only a running engine";
+        warnings.push(format!("the supervisor is not noted ({error}): {lost}"));
+    }
+    warnings
 }
 
 /// Until when the predecessor's engine vouched for each group, read before it is overwritten.
@@ -174,14 +225,18 @@ fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
 
 fn resources(
     config: &Config,
-    node: &str,
-    ha_dir: Option<&Path>,
+    me: usize,
     shared: Arc<[AtomicU64]>,
     reports: crate::platform::mailbox::Sender<crate::resource::Report>,
 ) -> Result<Resources, String> {
     let report = move |report| {
         reports.put(report);
     };
+    let ha_dir = match &config.source {
+        Source::Heartbeat(dir) => Some(dir.as_path()),
+        Source::Latido(_) => None,
+    };
+    let node = config.nodes.get(me).map_or("", String::as_str);
     Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
@@ -193,16 +248,29 @@ fn control(
     runtime: &RuntimeDir,
     teller: &Teller,
     running: &Arc<AtomicU64>,
-    started: Instant,
+    facts: Facts,
 ) -> std::io::Result<(Server, crate::control::Port, Troubles)> {
-    let realtime = become_real_time(config, teller);
-    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
-    facts.supervisor = supervisor::guardian_pid();
+    let addresses = supervisor::addresses(config);
     let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
-    let hooks = Hooks { reload: reload.hook() };
+    let mut place = runtime.share()?;
+    let supervisor = facts.supervisor;
+    let restore = move || {
+        place.restore().map_err(|error| error.to_string())?;
+        note(&place, &addresses, supervisor);
+        Ok(())
+    };
+    let hooks = Hooks { reload: reload.hook(), restore: Box::new(restore) };
     let troubles = facts.troubles.clone();
     let (server, port) = Server::start(&runtime.socket(), facts, teller.clone(), hooks)?;
     Ok((server, port, troubles))
+}
+
+fn facts(config: &Config, teller: &Teller, gate: &LeaseGate, started: Instant) -> Facts {
+    let realtime = become_real_time(config, teller);
+    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
+    facts.supervisor = supervisor::guardian_pid();
+    facts.gate = gate.fact();
+    facts
 }
 
 /// Real-time priority and locked memory, as far as they are permitted.
@@ -236,6 +304,10 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
             "rule assume-dead: a silent peer is assumed dead; with every path cut, both nodes own \
              everything",
         ),
+        config::Rule::Majority => teller.say(
+            Level::Info,
+            "rule majority: a group belongs to whom more than half of the nodes grant it",
+        ),
     }
     if !config.keys.authenticated {
         teller.say(
@@ -249,4 +321,33 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
 /// Every group's number.
 fn group_ids(groups: usize) -> impl Iterator<Item = GroupId> {
     GroupId::all().take(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_engine_without_its_directory_is_not_started_again() {
+        let dir = std::env::temp_dir().join(format!("latido-engine-{}", std::process::id()));
+        std::fs::create_dir(&dir).expect("directory");
+        let config = dir.join("latido.toml");
+        let keys = dir.join("keys");
+        std::fs::write(&keys, format!("use 1\n1 {}\n", "0123456789abcdef".repeat(4)))
+            .expect("keys");
+        let text = format!(
+            "[cluster]\nname = \"t\"\nnodes = [\"a\", \"b\"]\n[quorum]\nrule = \
+             \"assume-dead\"\n[keys]\nfile = \"{}\"\n[[link]]\nudp = \"broadcast\"\n\
+             interface = \"eth0\"\n",
+            keys.display()
+        );
+        std::fs::write(&config, text).expect("configuration");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&keys, private).expect("mode");
+        let source = Source::Latido(config);
+        let options = Options { source, node: Some("a".into()), runtime_dir: "/dev/null/x".into() };
+        assert_eq!(run(&options), supervisor::EXIT_BUSY);
+        assert_eq!(final_at_first(true, supervisor::EXIT_BUSY), 1);
+        std::fs::remove_dir_all(&dir).expect("remove");
+    }
 }

@@ -63,6 +63,7 @@ impl Reload {
                 "stop Latido on all nodes, change the list everywhere, and start it again",
             ));
         }
+        self.keys_reach_the_peer(&new)?;
         super::settings::settings(&new, me)
             .map_err(|error| Answer::no(format!("nothing was changed: {error}"), "mend it"))?;
         if let Some(group) = self.disturbed(&new) {
@@ -75,6 +76,25 @@ impl Reload {
         let note = "read; the engine starts anew and keeps what runs".to_owned();
         let answer = Answer { restarts: true, ..Answer::done(Some(note)) };
         Ok((self.facts.clone(), answer))
+    }
+
+    /// A key that the peer has not seen yet would make two lonely nodes of a healthy pair.
+    fn keys_reach_the_peer(&self, new: &Config) -> Result<(), Answer> {
+        let key = |keys: &config::Keys, number: u8| {
+            keys.keys.iter().find(|key| key.0 == number).map(|key| key.1)
+        };
+        let (old, new) = (&self.config.keys, &new.keys);
+        let still_opens = key(old, old.active) == key(new, old.active);
+        let known_before = key(new, new.active) == key(old, new.active);
+        if still_opens && known_before {
+            return Ok(());
+        }
+        Err(Answer::no(
+            "nothing was changed: the other node could not open our frames, or we not its own, \
+             with these keys",
+            "first add the new key on all nodes, the old one still in use, and reload each; then \
+             change `use` on all and reload each; remove the old key last",
+        ))
     }
 
     /// A group that runs here and whose resources are not the same in `new`.

@@ -6,8 +6,11 @@ use crate::config::{Address, Config, Kind, Link, Medium};
 use crate::core::id::{GroupId, LinkId};
 use crate::platform::mailbox::Sender;
 use crate::platform::netlink::{Change, Monitor, Socket};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
+
+/// Before another look at the interfaces, when one has failed.
+const AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// What changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ struct Watch {
     links: Vec<Option<(String, bool)>>,
     groups: Vec<Served>,
     netlink: Socket,
+    /// The last look failed: another one is due.
+    failed: bool,
     sender: Sender<Sense>,
 }
 
@@ -42,6 +47,7 @@ pub(super) fn watch(config: &Config, sender: Sender<Sense>) -> io::Result<()> {
         links: config.links.iter().map(|link| Some((interface(link)?, true))).collect(),
         groups: config.groups.iter().map(|group| (addresses(group), true)).collect(),
         netlink: Socket::open()?,
+        failed: false,
         sender,
     };
     // The lifetime of our own addresses changes several times a second: not to be heard in vain.
@@ -50,11 +56,12 @@ pub(super) fn watch(config: &Config, sender: Sender<Sense>) -> io::Result<()> {
     std::thread::Builder::new().name("senses".into()).stack_size(128 << 10).spawn(move || {
         loop {
             let mut fds = [PollFd::from_borrowed_fd(monitor.fd(), PollFlags::IN)];
-            if poll(&mut fds, None).is_err_and(|error| error != rustix::io::Errno::INTR) {
+            let again = watch.failed.then_some(&AGAIN);
+            if poll(&mut fds, again).is_err_and(|error| error != rustix::io::Errno::INTR) {
                 log::error!("interfaces are no longer watched: poll failed");
                 return;
             }
-            let mut changed = false;
+            let mut changed = watch.failed;
             while let Some(change) = monitor.next() {
                 match change {
                     Change::Link { name, gone: true, .. } => {
@@ -112,10 +119,12 @@ impl Watch {
         let known = match self.netlink.links() {
             Ok(known) => known,
             Err(error) => {
-                log::warn!("cannot list the interfaces: {error}");
+                log::warn!("cannot list the interfaces: {error}; trying again");
+                self.failed = true;
                 return true;
             }
         };
+        self.failed = false;
         let carrier = |name: &str| known.iter().any(|link| link.name == name && link.carrier);
         for (index, link) in self.links.iter_mut().enumerate() {
             let (Some((name, told)), Some(id)) = (link, LinkId::new(index)) else { continue };

@@ -5,6 +5,10 @@ use crate::core::seal::Keys;
 use crate::core::time::Duration;
 use crate::core::{ConfigError, GroupSettings, Settings};
 
+/// A voter that has lost its memory may have granted by a longer lease than its configuration says
+/// now: it grants nothing for at least so long.
+const BLACKOUT: Duration = Duration::from_millis(10_000);
+
 /// The core's settings for this node.
 ///
 /// # Errors
@@ -12,12 +16,11 @@ use crate::core::{ConfigError, GroupSettings, Settings};
 pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config, String> {
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
     let groups = config.groups.iter().map(|group| {
-        let stop = group.resources.iter().map(|resource| resource.stop_timeout).sum();
         Ok(GroupSettings {
             name: name_hash(&group.name),
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
-            stop_budget: span(stop),
+            stop_budget: span(config.stop_budget(group)),
         })
     });
     let timing = &config.timing;
@@ -31,7 +34,9 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
         failback_delay: span(timing.failback_delay),
         rule: match config.rule {
             Rule::AssumeDead => crate::core::Rule::AssumeDead,
+            Rule::Majority => crate::core::Rule::Majority,
         },
+        blackout: BLACKOUT,
         release_on_stop_failure: config.stop_failure == StopFailure::Release,
         groups: groups.collect::<Result<_, String>>()?,
         every: config.links.iter().map(|link| link.medium.every(timing.interval)).collect(),
@@ -43,7 +48,9 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
     };
     crate::core::Config::new(settings).map_err(|error| {
         match error {
-            ConfigError::Voters => "rule assume-dead is for exactly two nodes",
+            ConfigError::Voters => {
+                "rule assume-dead is for exactly two nodes, majority for three to eight"
+            }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",
             ConfigError::Link => "a link that never sends",

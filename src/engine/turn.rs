@@ -1,15 +1,16 @@
 //! The loop itself: wait, read the clock once, drain every link, then let the timers decide.
+use super::gate::LeaseGate;
 use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
 use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
-use crate::core::Cluster;
 use crate::core::MEMORY_MAX;
-use crate::core::id::{LinkId, LinkSet};
+use crate::core::id::{GroupSet, LinkId, LinkSet};
 use crate::core::io::{Command, Input, Output};
 use crate::core::limits::{FRAME_MAX, LINKS_MAX};
 use crate::core::time::{Duration, Instant};
 use crate::core::wire::FrameBuf;
+use crate::core::{self, Cluster};
 use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
@@ -62,6 +63,7 @@ pub(super) struct Parts {
     pub(super) vouch: Vouch,
     pub(super) shared: Arc<[AtomicU64]>,
     pub(super) running: Arc<AtomicU64>,
+    pub(super) gate: LeaseGate,
 }
 
 /// The loop's state.
@@ -83,6 +85,10 @@ pub(super) struct Engine {
     now: Instant,
     armed: Instant,
     next_pet: Instant,
+    /// Groups that could not be stopped, and were released all the same while ending.
+    abandoned: GroupSet,
+    /// Groups that could not be stopped, and are not released.
+    blocked: GroupSet,
     exit: Option<u8>,
 }
 
@@ -106,6 +112,8 @@ impl Engine {
             now,
             armed: Instant::NEVER,
             next_pet: now,
+            abandoned: GroupSet::EMPTY,
+            blocked: GroupSet::EMPTY,
             exit: None,
             parts,
         };
@@ -121,6 +129,11 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Ends everything but the gate, which comes last.
+    pub(super) fn dismiss(self) -> LeaseGate {
+        self.parts.gate
+    }
+
     fn watch(&self, token: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
     }
@@ -134,6 +147,8 @@ impl Engine {
         self.senses();
         self.take_opened(memory);
         self.feed(Input::Tick, memory);
+        // What our predecessor vouched for ends soon.
+        self.vouch();
         self.parts.notify.ready();
         loop {
             self.arm();
@@ -343,7 +358,10 @@ impl Engine {
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
-                Output::Event(event) => self.parts.tongue.tell(self.now, Notice::Core(event)),
+                Output::Event(event) => {
+                    self.note_stop(event);
+                    self.parts.tongue.tell(self.now, Notice::Core(event));
+                }
                 Output::Restart => {
                     // The next engine must not take this memory for its own.
                     let _ = memory.write(&[]);
@@ -352,6 +370,28 @@ impl Engine {
                 Output::Exit => self.exit = Some(0),
             }
         }
+    }
+
+    /// Keeps in mind what could not be stopped while ending.
+    fn note_stop(&mut self, event: core::io::Event) {
+        match event {
+            core::io::Event::StopFailed(group, released) => {
+                let set = if released { &mut self.abandoned } else { &mut self.blocked };
+                set.set(group, self.parts.cluster.status().shutting_down || !released);
+            }
+            core::io::Event::Released(group) => self.blocked.set(group, false),
+            core::io::Event::Running(group, _) | core::io::Event::Adopted(group, _) => {
+                self.abandoned.set(group, false);
+                self.blocked.set(group, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// Groups that may still run here although this engine is ending: those given to the others
+    /// all the same, and those that are blocked.
+    pub(super) fn not_stopped(&self) -> (GroupSet, GroupSet) {
+        (self.abandoned, self.blocked)
     }
 
     fn remember(&mut self, memory: &mut Memory) {
@@ -377,13 +417,14 @@ impl Engine {
         }
     }
 
-    /// Stores until when each group may run here: for the resources' threads, and for the next
-    /// engine of this boot.
+    /// Stores until when each group may run here: for the kernel's gate, for the resources'
+    /// threads, and for the next engine of this boot.
     fn vouch(&mut self) {
         let mut running = 0;
         for group in group_ids(self.parts.groups) {
             let until = self.parts.cluster.vouched_until(group);
             running |= u64::from(until.is_some()) << group.index();
+            self.parts.gate.vouch(group.index(), until);
             let until = until.map_or(0, Instant::micros);
             self.parts.vouch.set(group.index(), until);
             if let Some(word) = self.parts.shared.get(group.index()) {

@@ -61,7 +61,7 @@ pub(super) enum Report {
     Ended { pid: i32, code: Option<i32>, signal: Option<i32> },
 }
 
-/// Runs the node's process 1. `args` are those after the hidden subcommand: one JSON [`Machine`].
+/// Runs the node's process 1. `args` are those after the hidden subcommand: one JSON `Machine`.
 pub fn main(args: impl Iterator<Item = String>) -> ExitCode {
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,10 @@
 //! What only Linux can do: clock, netlink, packet sockets, scheduling, processes.
 
+pub mod bpf;
 pub mod calendar;
 pub mod clock;
 pub mod filter;
+pub mod gate;
 pub mod local;
 pub mod mailbox;
 pub mod namespace;

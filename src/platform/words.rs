@@ -1,5 +1,7 @@
 //! A few words of memory in a file: what is stored there outlives the process, even SIGKILL.
 use rustix::fd::OwnedFd;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
 use std::ptr::NonNull;
@@ -25,11 +27,12 @@ impl Words {
     /// Maps the file, which is made long enough first. It must not be truncated afterwards.
     ///
     /// # Errors
-    /// Those of `ftruncate(2)` and `mmap(2)`.
+    /// Those of `ftruncate(2)`, `fallocate(2)` and `mmap(2)`; no space is left.
     #[allow(unsafe_code)]
     pub fn map(file: &OwnedFd) -> io::Result<Words> {
         let len = WORDS * size_of::<u64>();
         rustix::fs::ftruncate(file, len as u64)?;
+        reserve(file, len)?;
         // SAFETY: a new shared mapping at an address of the kernel's choice, of a file that is
         // long enough; nothing else in this process refers to it.
         let start = unsafe {
@@ -67,6 +70,31 @@ impl Words {
             word.store(value, Ordering::Release);
         }
     }
+}
+
+/// Has the file system set the space aside: a store into a hole of a full one would be SIGBUS.
+fn reserve(file: &OwnedFd, len: usize) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, len as u64) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        other => return Ok(other?),
+    }
+    // Writing back what is there fills the holes too.
+    let mut content = vec![0u8; len];
+    let mut done = 0;
+    while done < len {
+        match rustix::io::pread(file, &mut content[done..], done as u64)? {
+            0 => break,
+            read => done += read,
+        }
+    }
+    let mut done = 0;
+    while done < len {
+        match rustix::io::pwrite(file, &content[done..], done as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => done += written,
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Words {

@@ -157,3 +157,34 @@ fn boot_ids_are_read_or_refused() {
 fn incarnations_differ() {
     assert_ne!(draw_incarnation().expect("random"), draw_incarnation().expect("random"));
 }
+
+#[test]
+fn the_space_of_the_vouch_words_is_set_aside() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let path = scratch.0.join("vouch");
+    let _vouch = Vouch::open(&create(&path).expect("file"), BOOT).expect("vouch");
+    let known = std::fs::metadata(&path).expect("metadata");
+    // A hole in a full file system would be SIGBUS at the first store.
+    assert!(known.blocks() > 0);
+}
+
+#[test]
+fn a_full_file_system_has_its_own_cure() {
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    let text = Error::new(Path::new("/run/x/vouch"), full, "something else").to_string();
+    assert!(text.contains("make room") && !text.contains("something else"), "{text}");
+}
+
+#[test]
+fn addresses_that_are_noted_already_are_not_written_again() {
+    let scratch = Scratch::new();
+    let runtime = RuntimeDir::open(&scratch.0).expect("runtime");
+    let noted = [NotedAddress { address: IpAddr::from([192, 0, 2, 1]), interface: None }];
+    runtime.note_addresses(&noted).expect("noted");
+    // Where the new list would be written there is no room.
+    std::fs::create_dir(scratch.0.join("addresses.new")).expect("obstacle");
+    runtime.note_addresses(&noted).expect("the same");
+    assert!(runtime.note_addresses(&[]).is_err());
+    assert_eq!(noted_addresses(&scratch.0), noted);
+}

@@ -1,8 +1,9 @@
 //! The invariants, looked at after every event.
 use super::machine::Runs;
 use super::world::{Violation, World};
+use crate::core::Rule;
 use crate::core::id::Term;
-use crate::core::io::{Event, Phase};
+use crate::core::io::{Event, Phase, StopReason};
 use std::collections::BTreeMap;
 
 /// What was seen so far.
@@ -58,6 +59,9 @@ impl World {
     /// Under `assume-dead` two may serve only as long as they cannot hear each other.
     fn check_owners(&mut self, group: usize) -> Result<(), Violation> {
         let now = self.now;
+        if self.setup.rule == Rule::Majority {
+            return self.check_one_owner(group);
+        }
         let serves = |machine: &&super::machine::Machine| {
             let service = &machine.services[group];
             machine.on && service.serves(now) && !service.stuck
@@ -96,6 +100,34 @@ impl World {
         Ok(())
     }
 
+    /// Under `majority` never two, not even for a moment; what is being stopped counts.
+    fn check_one_owner(&self, group: usize) -> Result<(), Violation> {
+        let in_use = |node: &usize| {
+            let machine = &self.machines[*node];
+            machine.on && machine.services[group].in_use(self.now)
+        };
+        let owners: Vec<usize> = (0..self.machines.len()).filter(in_use).collect();
+        if owners.len() < 2 {
+            return Ok(());
+        }
+        Err(self.violation(format!("g{group} is in use on more than one node: {owners:?}")))
+    }
+
+    /// No lease is lost as long as a link is good both ways between all.
+    fn check_lease_over(&self, node: usize, group: usize) -> Result<(), Violation> {
+        let Some(good) = self.checker.good_since else { return Ok(()) };
+        // Voters that forgot may have been silent for so long.
+        let known = good + 2 * self.setup.lease().max(self.setup.blackout);
+        // A blocked stop is tried again for the same reason.
+        let blocked = self.machines[node].services[group].stuck;
+        if self.setup.rule != Rule::Majority || self.now < known || blocked {
+            return Ok(());
+        }
+        Err(self.violation(format!(
+            "n{node} lost its lease of g{group}, and nobody was silent since {good} µs"
+        )))
+    }
+
     fn check_votes(&mut self, node: usize) -> Result<(), Violation> {
         let Some(engine) = &self.machines[node].engine else { return Ok(()) };
         for group in 0..self.setup.groups {
@@ -117,6 +149,9 @@ impl World {
 
     /// A term names one ownership, for ever.
     pub(super) fn check_event(&mut self, node: usize, event: Event) -> Result<(), Violation> {
+        if let Event::Stopping(group, StopReason::LeaseOver) = event {
+            return self.check_lease_over(node, group.index());
+        }
         let Event::Starting(group, term) = event else { return Ok(()) };
         self.moves += 1;
         let (group, boot) = (group.index(), self.machines[node].boot);

@@ -18,6 +18,8 @@ pub enum Fault {
     Kill(usize),
     /// It is started again, with what the runtime directory has.
     Revive(usize),
+    /// The runtime directory is lost; the machine runs on.
+    Forget(usize),
     /// All processes of the machine stand still; the kernel goes on.
     Freeze(usize),
     /// They go on.
@@ -59,7 +61,15 @@ impl World {
             Fault::PowerOff(node) => self.power_off(node),
             Fault::Kill(node) => self.kill(node),
             Fault::Revive(node) => self.revive(node),
-            Fault::Freeze(node) => self.machines[node].frozen = true,
+            Fault::Forget(node) => {
+                self.machines[node].memory = None;
+                self.machines[node].held_until = Default::default();
+            }
+            Fault::Freeze(node) => {
+                let machine = &mut self.machines[node];
+                machine.frozen = true;
+                machine.services.iter_mut().for_each(|service| service.orphan = true);
+            }
             Fault::Thaw(node) => self.thaw(node),
             Fault::Cut { link, from, to, cut } => self.network.wire(link, from, to).cut = cut,
             Fault::Quality(link, quality) => self.quality(link, quality),
@@ -110,6 +120,8 @@ impl World {
         for service in &mut machine.services {
             service.runs = Runs::Nothing;
             service.stuck = false;
+            service.orphan = false;
+            service.address_until = 0;
         }
     }
 
@@ -120,6 +132,7 @@ impl World {
         for service in &mut machine.services {
             // What was half started or half stopped stays so.
             service.work = None;
+            service.orphan = true;
         }
     }
 
@@ -171,6 +184,7 @@ impl Fault {
             Fault::PowerOff(_) => "power off",
             Fault::Kill(_) => "kill",
             Fault::Revive(_) => "revive",
+            Fault::Forget(_) => "runtime directory lost",
             Fault::Freeze(_) => "freeze",
             Fault::Thaw(_) => "thaw",
             Fault::Cut { .. } => "cut or mend of one direction",

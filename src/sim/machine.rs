@@ -60,6 +60,9 @@ pub struct Service {
     pub runs: Runs,
     /// Until when (true time) the kernel keeps the address without a sign of the engine.
     pub address_until: u64,
+    /// Its engine was killed or stood still, and its lease was not renewed since: when that ends,
+    /// the gate and the watchdog see to it that nothing of it is in use.
+    pub orphan: bool,
     /// A stop failed: what is left is not the core's fault.
     pub stuck: bool,
     /// Whether it could serve its clients.
@@ -84,6 +87,7 @@ impl Service {
         Service {
             runs: Runs::Nothing,
             address_until: 0,
+            orphan: false,
             stuck: false,
             able: true,
             start_takes: 2_000,
@@ -94,6 +98,12 @@ impl Service {
             stop: Fate::Works,
             work: None,
         }
+    }
+
+    /// Whether anything of it is in use at true time `now`, while a lease stands for it.
+    pub(super) fn in_use(&self, now: u64) -> bool {
+        let cut_off = self.orphan && now >= self.address_until;
+        self.runs != Runs::Nothing && !self.stuck && !cut_off
     }
 
     /// Whether clients may be answered from here at true time `now`.

@@ -29,6 +29,12 @@ pub struct Setup {
     pub failback: bool,
     /// Whether a group whose stop failed is released.
     pub release_on_stop_failure: bool,
+    /// Who may own a group.
+    pub rule: Rule,
+    /// The longest time that a stop takes, as the core is told.
+    pub stop_budget: u64,
+    /// A voter without memory grants nothing for at least so long.
+    pub blackout: u64,
     /// Gain of each node's clock, in µs per second.
     pub drift: Vec<i64>,
     /// From an input to the engine's wake: at most so long, in µs.
@@ -49,6 +55,9 @@ impl Default for Setup {
             failback_delay: 1_000_000,
             failback: false,
             release_on_stop_failure: false,
+            rule: Rule::AssumeDead,
+            stop_budget: 200_000,
+            blackout: 0,
             drift: vec![0, 0],
             latency: 20,
         }
@@ -66,7 +75,7 @@ impl Setup {
             name: u32::try_from(index).expect("groups are few"),
             prefer: (0..self.nodes).map(|place| id(index + place)).collect(),
             failback: self.failback,
-            stop_budget: Duration::from_micros(200_000),
+            stop_budget: Duration::from_micros(self.stop_budget),
         };
         let settings = Settings {
             me: id(node),
@@ -76,7 +85,8 @@ impl Setup {
             dead: Duration::from_micros(self.dead),
             initial_dead: Duration::from_micros(self.initial_dead),
             failback_delay: Duration::from_micros(self.failback_delay),
-            rule: Rule::AssumeDead,
+            rule: self.rule,
+            blackout: Duration::from_micros(self.blackout),
             release_on_stop_failure: self.release_on_stop_failure,
             groups: (0..self.groups).map(group).collect(),
             every: (0..self.links).map(|_| 1).collect(),
@@ -86,6 +96,11 @@ impl Setup {
             keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
         };
         Config::new(settings).expect("valid settings")
+    }
+
+    /// The lease that the core computes, in µs.
+    pub fn lease(&self) -> u64 {
+        self.config(0).lease(Setup::group(0)).micros()
     }
 
     /// The group of this index.

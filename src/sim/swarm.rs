@@ -6,6 +6,7 @@ use super::network::Wire;
 use super::random::Random;
 use super::setup::Setup;
 use super::world::{Violation, World};
+use crate::core::Rule;
 use crate::core::id::GroupSet;
 use crate::core::io::Command;
 use std::collections::BTreeMap;
@@ -76,17 +77,63 @@ pub fn setup(seed: u64) -> Setup {
         failback_delay: dead * random.between(1, 5),
         failback: random.chance(500_000),
         release_on_stop_failure: random.chance(500_000),
+        rule: Rule::AssumeDead,
+        stop_budget: 200_000,
+        blackout: 0,
         drift: (0..2).map(|_| random.between(0, 20_000).cast_signed() - 10_000).collect(),
         latency: random.between(1, 300),
     }
 }
 
-/// Runs one seed to its end.
+/// The settings of three to five nodes under `majority` that follow from `seed`.
+pub fn setup_majority(seed: u64) -> Setup {
+    let mut random = Random::new(seed ^ 0x70b0);
+    let pair = setup(seed);
+    let nodes = [3, 3, 4, 5][random.index(4)];
+    let latency = random.between(1, 300);
+    // What a stop takes at most, by a clock that is slow, and the wake before it.
+    let stop_budget = 2 * pair.dead * 51 / 50 + 2 * latency + 100;
+    let lease = (pair.dead + 2 * pair.interval + stop_budget) * 98 / 96;
+    Setup {
+        nodes,
+        links: 1 + random.index(2),
+        groups: 1 + random.index(2),
+        rule: Rule::Majority,
+        stop_budget,
+        blackout: if random.chance(800_000) { 0 } else { 2 * lease },
+        drift: (0..nodes).map(|_| drift(&mut random)).collect(),
+        latency,
+        ..pair
+    }
+}
+
+/// Within the bound that the core counts on, and at it more often than not.
+fn drift(random: &mut Random) -> i64 {
+    match random.below(4) {
+        0 => 10_000,
+        1 => -10_000,
+        _ => random.between(0, 20_000).cast_signed() - 10_000,
+    }
+}
+
+/// Runs one seed of a pair under `assume-dead` to its end.
 ///
 /// # Errors
 /// The first [`Violation`], a panic of the core included.
 pub fn run(seed: u64) -> Result<Summary, Violation> {
-    let mut world = World::new(setup(seed));
+    run_with(setup(seed), seed)
+}
+
+/// Runs one seed of three to five nodes under `majority` to its end.
+///
+/// # Errors
+/// The first [`Violation`], a panic of the core included.
+pub fn run_majority(seed: u64) -> Result<Summary, Violation> {
+    run_with(setup_majority(seed), seed)
+}
+
+fn run_with(setup: Setup, seed: u64) -> Result<Summary, Violation> {
+    let mut world = World::new(setup);
     match catch_unwind(AssertUnwindSafe(|| play(&mut world, seed))) {
         Ok(Ok(())) => Ok(Summary {
             simulated: world.now,
@@ -113,11 +160,13 @@ fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
         }
         world.plan(random.between(0, world.setup.dead), Fault::PowerOn(node));
     }
-    let storm = world.setup.dead * random.between(20, 60);
-    for _ in 0..random.between(2, 25) {
+    let majority = world.setup.rule == Rule::Majority;
+    let unit = unit(&world.setup);
+    let storm = unit * random.between(20, 60);
+    for _ in 0..random.between(2, if majority { 60 } else { 25 }) {
         plan_one(world, &mut random, &mix, storm);
     }
-    world.run_until(storm + 4 * world.setup.dead)?;
+    world.run_until(storm + 4 * unit)?;
     world.apply(Fault::Mend);
     for node in 0..world.setup.nodes {
         // A standby or a declined group is ended by hand, as an operator does after the storm.
@@ -125,7 +174,7 @@ fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
         if mix.commands || mix.scripts {
             let at = world.now
                 + world.setup.initial_dead
-                + u64::try_from(4 + node).expect("nodes are few") * world.setup.dead;
+                + u64::try_from(4 + node).expect("nodes are few") * unit;
             world.plan(at, Fault::Command(node, Command::Failback(groups)));
         }
     }
@@ -145,7 +194,11 @@ fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
 fn settle_bound(setup: &Setup, mix: &Mix) -> u64 {
     // Start anew, find each other, wait for a rival claim to run out and back off, stop, start.
     let patience = setup.dead + 2 * setup.interval;
-    let moves = setup.initial_dead + 6 * patience + 6 * 2 * setup.dead;
+    let mut moves = setup.initial_dead + 6 * patience + 6 * 2 * setup.dead;
+    if setup.rule == Rule::Majority {
+        // Voters that forgot, and claims that run out, twice, before all votes come together.
+        moves += setup.blackout.max(setup.lease()) + 8 * setup.lease();
+    }
     // A failback that did not last doubles the delay, six times at most.
     let failback = if setup.failback { 64 * setup.failback_delay } else { 0 };
     // A failed start or a blocked stop is tried again after these times.
@@ -163,11 +216,55 @@ fn check_settled(world: &World) -> Result<(), Violation> {
     Ok(())
 }
 
+/// The time that the length of faults is drawn from.
+fn unit(setup: &Setup) -> u64 {
+    match setup.rule {
+        Rule::AssumeDead => setup.dead,
+        Rule::Majority => setup.lease(),
+    }
+}
+
+/// Cuts between two sides, in one direction or both.
+fn plan_partition(world: &mut World, random: &mut Random, at: u64, span: u64) {
+    let nodes = world.setup.nodes;
+    let sides = random.below(1 << nodes);
+    let side = |node: usize| sides >> node & 1;
+    let both = random.chance(600_000);
+    for (from, to) in (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to))) {
+        if side(from) != side(to) && (both || side(from) == 1) {
+            for link in 0..world.setup.links {
+                world.plan(at, Fault::Cut { link, from, to, cut: true });
+                world.plan(at + span, Fault::Cut { link, from, to, cut: false });
+            }
+        }
+    }
+}
+
+/// A bad link for a while.
+fn plan_quality(world: &mut World, random: &mut Random, [at, span]: [u64; 2], link: usize) {
+    let dead = world.setup.dead;
+    let bad = Wire {
+        delay: random.between(50, dead / 8),
+        jitter: random.between(0, dead / 8),
+        loss: random.between(0, 300_000),
+        doubled: random.between(0, 300_000),
+        bursts: random.between(0, 20_000),
+        burst: random.between(0, dead),
+        ..Wire::GOOD
+    };
+    world.plan(at, Fault::Quality(link, bad));
+    world.plan(at + span, Fault::Quality(link, Wire::GOOD));
+}
+
 fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
     let at = random.between(0, storm);
     let dead = world.setup.dead;
-    let span = random.between(dead / 20, 4 * dead);
+    let majority = world.setup.rule == Rule::Majority;
+    let span = random.between(dead / 20, 4 * unit(&world.setup));
     let node = random.index(world.setup.nodes);
+    // The seeds of a pair draw what they always drew.
+    let step = if majority { 1 + random.index(world.setup.nodes - 1) } else { 1 };
+    let other = (node + step) % world.setup.nodes;
     let group = random.index(world.setup.groups);
     let link = random.index(world.setup.links);
     let pair = |world: &mut World, begin: Fault, end: Fault| {
@@ -176,21 +273,18 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
     };
     match random.below(9) {
         0 if mix.power => pair(world, Fault::PowerOff(node), Fault::PowerOn(node)),
-        1 if mix.crash => pair(world, Fault::Kill(node), Fault::Revive(node)),
-        2 if mix.freeze => pair(world, Fault::Freeze(node), Fault::Thaw(node)),
-        3 if mix.cables => plan_cuts(world, random, [at, span], node, link),
-        4 if mix.quality => {
-            let bad = Wire {
-                delay: random.between(50, dead / 8),
-                jitter: random.between(0, dead / 8),
-                loss: random.between(0, 300_000),
-                doubled: random.between(0, 300_000),
-                bursts: random.between(0, 20_000),
-                burst: random.between(0, dead),
-                ..Wire::GOOD
-            };
-            pair(world, Fault::Quality(link, bad), Fault::Quality(link, Wire::GOOD));
+        1 if mix.crash => {
+            pair(world, Fault::Kill(node), Fault::Revive(node));
+            if majority && random.chance(300_000) {
+                world.plan(at + 1, Fault::Forget(node));
+            }
         }
+        2 if mix.freeze => pair(world, Fault::Freeze(node), Fault::Thaw(node)),
+        3 if mix.cables && majority && random.chance(600_000) => {
+            plan_partition(world, random, at, span);
+        }
+        3 if mix.cables => plan_cuts(world, random, [at, span], [node, other], link),
+        4 if mix.quality => plan_quality(world, random, [at, span], link),
         5 if mix.carrier => {
             pair(world, Fault::Carrier(node, link, false), Fault::Carrier(node, link, true));
         }
@@ -198,7 +292,6 @@ fn plan_one(world: &mut World, random: &mut Random, mix: &Mix, storm: u64) {
             pair(world, Fault::Able(node, group, false), Fault::Able(node, group, true));
             // Both at once: when they can again, each believes the other cannot.
             if random.chance(500_000) {
-                let other = 1 - node;
                 pair(world, Fault::Able(other, group, false), Fault::Able(other, group, true));
                 world.plan(at, Fault::Command(node, Command::Shutdown));
                 world.plan(at + span / 2, Fault::Revive(node));
@@ -240,13 +333,13 @@ fn plan_cuts(
     world: &mut World,
     random: &mut Random,
     [at, span]: [u64; 2],
-    node: usize,
+    [node, other]: [usize; 2],
     link: usize,
 ) {
     let links = if random.chance(300_000) { link..link + 1 } else { 0..world.setup.links };
     let both = random.chance(600_000);
     for link in links {
-        for (from, to) in [(node, 1 - node), (1 - node, node)] {
+        for (from, to) in [(node, other), (other, node)] {
             if both || from == node {
                 world.plan(at, Fault::Cut { link, from, to, cut: true });
                 world.plan(at + span, Fault::Cut { link, from, to, cut: false });

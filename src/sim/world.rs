@@ -13,7 +13,7 @@ use crate::core::id::{GroupId, Incarnation, JobId, LinkId, LinkSet};
 use crate::core::io::{Command, Event, Input, Outcome, Output, Phase, Reply, Status};
 use crate::core::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX};
 use crate::core::time::Instant;
-use crate::core::{Cluster, Identity, MEMORY_MAX};
+use crate::core::{Cluster, Identity, MEMORY_MAX, Rule};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt;
@@ -246,7 +246,15 @@ impl World {
             // Until the probe has ended, what is there is kept; what has vanished is not put back.
             let phase = engine.cluster.inspect(Setup::group(index)).phase;
             let there = phase != Phase::Unknown || service.serves(true_now);
-            if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing && there {
+            if self.setup.rule == Rule::Majority {
+                // The gate: open until the lease ends, not a moment longer.
+                let until = held.map_or(0, |held| machine.clock.when(held));
+                if until > service.address_until {
+                    service.address_until = until;
+                    service.orphan &= until <= true_now;
+                }
+            } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing && there
+            {
                 service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
         }
@@ -381,7 +389,9 @@ impl World {
                     service.runs = Runs::Some;
                 }
                 service.stuck = false;
-                service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
+                if self.setup.rule == Rule::AssumeDead {
+                    service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
+                }
             }
             Work::Stop if service.runs != Runs::Nothing => service.runs = Runs::Some,
             Work::Stop => {}
@@ -409,6 +419,7 @@ impl World {
             }
             Work::Stop if service.stop == Fate::Works || service.runs == Runs::Nothing => {
                 service.runs = Runs::Nothing;
+                service.orphan = false;
                 service.stuck = false;
                 Outcome::Stopped
             }

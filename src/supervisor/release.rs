@@ -1,6 +1,7 @@
 //! Removing the groups' addresses when nobody is left to look after them.
 use super::Hands;
 use crate::config::{Config, Kind};
+use crate::platform::gate::{self, Tag};
 use crate::platform::netlink::Socket;
 use crate::runtime::{NotedAddress, noted_addresses};
 use crate::tell::{Level, stderr};
@@ -24,12 +25,24 @@ impl Hands for Release {
 }
 
 /// Removes the addresses that the last engine on this runtime directory has noted; returns those
-/// that were there. Unlike the configuration the notes are what that engine really used.
+/// that were there. Unlike the configuration the notes are what that engine really used. The lease
+/// gate goes when none of them is left.
 ///
 /// # Errors
 /// The kernel refuses; the other addresses are removed all the same.
 pub fn release_noted(runtime_dir: &Path) -> Result<Vec<String>, String> {
-    remove(&noted_addresses(runtime_dir))
+    let noted = noted_addresses(runtime_dir);
+    let removed = remove(&noted)?;
+    // The gate keeps silent what is still here, if only on another interface.
+    let present = Socket::open().and_then(|mut socket| Ok(socket.addresses()?));
+    let gone = |present: Vec<crate::platform::netlink::Address>| {
+        !present.iter().any(|left| noted.iter().any(|noted| noted.address == left.address))
+    };
+    if present.is_ok_and(gone) {
+        gate::sweep(Tag::of_directory(runtime_dir))
+            .map_err(|error| format!("addresses removed, but not their lease gate: {error}"))?;
+    }
+    Ok(removed)
 }
 
 /// Removes the addresses of all groups of a configuration; returns those that were there.
@@ -84,6 +97,7 @@ fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::bpf::{self, Direction};
     use crate::platform::namespace::new_network;
     use crate::platform::netlink::{Address, LinkKind};
     use crate::runtime::RuntimeDir;
@@ -112,7 +126,11 @@ mod tests {
                     let address = text.parse().expect("address");
                     socket.add_address(&Address::new(index, address, 24)).expect("add");
                 }
+                let gates = move || bpf::attached(index, Direction::Egress).map(|all| all.len());
+                let groups = vec![vec!["192.0.2.21".parse().expect("address")]];
+                drop(gate::Gate::open(Tag::of_directory(&dir), &groups).expect("gate"));
                 let removed = release_noted(&dir).expect("released");
+                assert_eq!(gates().expect("list"), 1, "192.0.2.21 is still here: kept silent");
                 let left: Vec<String> = socket
                     .addresses()
                     .expect("list")
@@ -120,6 +138,10 @@ mod tests {
                     .filter(|left| left.index == index)
                     .map(|left| left.address.to_string())
                     .collect();
+                let last = "192.0.2.21".parse().expect("address");
+                socket.delete_address(&Address::new(index, last, 24)).expect("deleted");
+                release_noted(&dir).expect("released");
+                assert_eq!(gates().expect("list"), 0, "nothing is left");
                 (removed, left)
             }
         });

@@ -10,7 +10,7 @@ mod text;
 mod thread;
 
 pub use sink::{Settings, stderr};
-pub(crate) use text::span;
+pub(crate) use text::{NAMESAKE, span};
 pub use text::{Names, Sentence, event};
 pub use thread::{History, Past, Teller, Tongue, start};
 

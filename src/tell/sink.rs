@@ -3,6 +3,7 @@ use super::Level;
 use crate::config::Log;
 use crate::core::time::{Duration, Instant};
 use crate::platform::calendar::Calendar;
+use crate::platform::clock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,6 +11,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// Between two tries to open a log file.
+const OPEN_APART: Duration = Duration::from_millis(60_000);
 
 /// Where the log goes, and how much of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,11 +35,50 @@ impl Settings {
 #[derive(Debug)]
 pub(super) struct Sinks {
     settings: Settings,
-    file: Option<File>,
-    debug_file: Option<File>,
+    file: Journal,
+    debug_file: Journal,
     syslog: Option<UnixDatagram>,
     facility: u8,
     dev_log: PathBuf,
+}
+
+/// A log file, open or not.
+#[derive(Debug, Default)]
+struct Journal {
+    path: Option<PathBuf>,
+    file: Option<File>,
+    tried: Option<Instant>,
+    /// Why the last line is not in it.
+    trouble: Option<String>,
+}
+
+impl Journal {
+    fn new(path: Option<PathBuf>) -> Journal {
+        Journal { path, ..Journal::default() }
+    }
+
+    fn open(&mut self) {
+        let Some(path) = &self.path else { return };
+        self.tried = Some(clock::now());
+        match append_to(path) {
+            Ok(file) => (self.file, self.trouble) = (Some(file), None),
+            Err(why) => (self.file, self.trouble) = (None, Some(why)),
+        }
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        if self.file.is_none() && self.tried.is_some_and(|at| clock::now().since(at) > OPEN_APART) {
+            self.open();
+        }
+        let (Some(file), Some(path)) = (&mut self.file, &self.path) else { return };
+        self.trouble = file.write_all(text).err().map(|error| {
+            format!(
+                "log file {}: {error}; lines are missing there: make room (`df`) or mend its \
+                 directory",
+                path.display()
+            )
+        });
+    }
 }
 
 /// One line, ready to be written.
@@ -49,13 +92,13 @@ pub(super) struct Line<'a> {
 }
 
 impl Sinks {
-    /// Opens everything; what cannot be opened is told, and the rest is used.
+    /// Opens everything; the rest is used where a file cannot be opened ([`Sinks::trouble`]).
     pub(super) fn open(settings: Settings) -> (Sinks, Vec<String>) {
         let mut sinks = Sinks {
             facility: settings.log.syslog.as_deref().and_then(facility).unwrap_or(3),
+            file: Journal::new(settings.log.file.clone()),
+            debug_file: Journal::new(settings.log.debug_file.clone()),
             settings,
-            file: None,
-            debug_file: None,
             syslog: None,
             dev_log: PathBuf::from("/dev/log"),
         };
@@ -63,15 +106,12 @@ impl Sinks {
         (sinks, complaints)
     }
 
-    /// Opens the files anew (after log rotation). Returns what could not be opened.
+    /// Opens the files anew (after log rotation). Returns what else is wrong.
     pub(super) fn reopen(&mut self) -> Vec<String> {
         let mut complaints = Vec::new();
-        let mut open = |path: &Option<PathBuf>| {
-            let path = path.as_deref()?;
-            append_to(path).map_err(|why| complaints.push(why)).ok()
-        };
-        self.file = open(&self.settings.log.file);
-        self.debug_file = open(&self.settings.log.debug_file);
+        for journal in [&mut self.file, &mut self.debug_file] {
+            journal.open();
+        }
         if let Some(name) = self.settings.log.syslog.as_deref() {
             if facility(name).is_none() {
                 complaints.push(format!("syslog facility {name} is unknown: daemon is used"));
@@ -89,7 +129,13 @@ impl Sinks {
         if self.settings.log.debug > 0 { Level::Debug } else { Level::Info }
     }
 
-    /// Writes a line everywhere it belongs. Errors are nobody's to hear: the log is the last way.
+    /// Why a log file is not written, if it is not.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.file.trouble.clone().or_else(|| self.debug_file.trouble.clone())
+    }
+
+    /// Writes a line everywhere it belongs. What a file does not take is not kept for later; see
+    /// [`Sinks::trouble`].
     pub(super) fn write(&mut self, line: Line<'_>) {
         if self.settings.journal {
             let text = format!("<{}>{}\n", line.level as u8, line.text);
@@ -99,14 +145,10 @@ impl Sinks {
         if !self.settings.journal {
             let _ = std::io::stderr().lock().write_all(human.as_bytes());
         }
-        if line.level <= Level::Info
-            && let Some(file) = &mut self.file
-        {
-            let _ = file.write_all(human.as_bytes());
+        if line.level <= Level::Info {
+            self.file.write(human.as_bytes());
         }
-        if let Some(file) = &mut self.debug_file {
-            let _ = file.write_all(human.as_bytes());
-        }
+        self.debug_file.write(human.as_bytes());
         if let Some(socket) = &self.syslog {
             // Unconnected, so that a syslog daemon may be restarted.
             let _ = socket.send_to(syslog(line, self.facility).as_bytes(), &self.dev_log);
@@ -238,10 +280,24 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_opened_is_told_with_a_cure() {
         let log = Log { file: Some("/nonexistent/latido/log".into()), ..Log::default() };
-        let (_, complaints) = Sinks::open(Settings { log, journal: true });
-        assert_eq!(complaints.len(), 1);
-        assert!(complaints[0].contains("/nonexistent/latido/log"), "{complaints:?}");
-        assert!(complaints[0].contains("writable"), "{complaints:?}");
+        let (sinks, _) = Sinks::open(Settings { log, journal: true });
+        let told = sinks.trouble().expect("told");
+        assert!(told.contains("/nonexistent/latido/log"), "{told}");
+        assert!(told.contains("writable"), "{told}");
+    }
+
+    #[test]
+    fn a_file_that_takes_no_more_is_told_until_it_does() {
+        // Every write to it says that no space is left.
+        let log = Log { file: Some("/dev/full".into()), ..Log::default() };
+        let (mut sinks, complaints) = Sinks::open(Settings { log, journal: false });
+        assert!(complaints.is_empty() && sinks.trouble().is_none());
+        sinks.write(line(Level::Info, "lost"));
+        let trouble = sinks.trouble().expect("told");
+        assert!(trouble.contains("/dev/full") && trouble.contains("make room"), "{trouble}");
+        sinks.file.file = Some(File::options().write(true).open("/dev/null").expect("open"));
+        sinks.write(line(Level::Info, "there"));
+        assert_eq!(sinks.trouble(), None);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use crate::core::id::{GroupId, LinkId, NodeId, Term};
 use crate::core::io::{Event, LinkState, Reason, StopReason};
 use crate::core::time::Duration;
 
+/// How the sentence about a namesake begins.
+pub(crate) const NAMESAKE: &str = "somebody else sends with our key";
+
 /// The names that the core knows only as numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -90,7 +93,8 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::ConfigurationDiffers(_)
         | Event::ConfigurationAgrees(_)
         | Event::Clone(_)
-        | Event::Namesake(_) => node(event, names),
+        | Event::Namesake(_)
+        | Event::Unsealed(..) => node(event, names),
         Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
         Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
         Event::LinkDown(link) => say(
@@ -188,10 +192,19 @@ fn node(event: Event, names: &Names) -> Sentence {
                 names.node(node)
             ),
         ),
+        Event::Unsealed(node, link) => say(
+            Error,
+            format!(
+                "frames of node {} come on link {}, but our key does not open them: is the key \
+                 file the same on both nodes?",
+                names.node(node),
+                names.link(link)
+            ),
+        ),
         Event::Namesake(node) => say(
             Error,
             format!(
-                "somebody else sends with our key as node {}: is another machine running under \
+                "{NAMESAKE} as node {}: is another machine running under \
                  this name (--node, `uname -n`)? Or somebody replays what we sent before a restart",
                 names.node(node)
             ),
@@ -366,6 +379,7 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::NobodyAble(group) => key(25, group.index(), 0),
             Event::Clone(_) => key(26, 0, 0),
             Event::Namesake(_) => key(28, 0, 0),
+            Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
         },
         Notice::LinkTrouble(link, _) => key(40, link.index(), 0),

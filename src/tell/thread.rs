@@ -20,10 +20,12 @@ const NOTICES: usize = 256;
 const RECORDS: usize = 256;
 /// Events kept for `latido status`.
 const KEPT: usize = 64;
+/// Between two complaints of a log file that cannot be written.
+const TELL_APART: std::time::Duration = std::time::Duration::from_secs(3600);
 /// Longest text of one record, in bytes: a script may print anything.
 const TEXT_MAX: usize = 512;
 
-/// An event of the past.
+/// An event of the past, or a resource's last words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
     /// When, on the wall clock (not to be trusted, hence only shown).
@@ -93,10 +95,13 @@ pub struct Teller {
 impl Teller {
     /// Writes a line. What does not fit is counted.
     pub fn say(&self, level: Level, text: impl Into<String>) {
-        let mut text: String = text.into();
+        self.record(level, text.into(), false);
+    }
+
+    fn record(&self, level: Level, mut text: String, keep: bool) {
         let source = kin(&text);
         shorten(&mut text);
-        self.send(Record { level, source, text });
+        self.send(Record { level, source, text, keep });
     }
 
     /// Opens the log files anew, as after log rotation.
@@ -108,6 +113,11 @@ impl Teller {
     /// Other names from now on (after a reload).
     pub fn rename(&self, names: Names) {
         *self.shared.names.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(names);
+    }
+
+    /// Why a log file is not written, if it is not.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The events kept.
@@ -159,7 +169,9 @@ impl log::Log for Teller {
             log::Level::Info => Level::Info,
             log::Level::Debug | log::Level::Trace => Level::Debug,
         };
-        self.say(level, record.args().to_string());
+        // Which resource failed, and its last words.
+        let keep = record.target() == "resource" && level <= Level::Warning;
+        self.record(level, record.args().to_string(), keep);
     }
 
     fn flush(&self) {}
@@ -169,6 +181,8 @@ struct Record {
     level: Level,
     source: u64,
     text: String,
+    /// Among the events, too.
+    keep: bool,
 }
 
 struct Shared {
@@ -179,6 +193,8 @@ struct Shared {
     ended: AtomicBool,
     names: Mutex<Arc<Names>>,
     history: History,
+    /// Why a log file is not written, if it is not.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -209,11 +225,12 @@ pub fn start(settings: Settings, names: Names) -> std::io::Result<(Teller, Tongu
         ended: AtomicBool::new(false),
         names: Mutex::new(Arc::new(names)),
         history: History::default(),
+        trouble: Mutex::default(),
     });
     let factor = if settings.log.debug > 0 { 16.0 } else { 1.0 };
     let (sinks, complaints) = Sinks::open(settings);
     let limit = Limit::new(std::time::Instant::now(), factor);
-    let scribe = Scribe { shared: shared.clone(), notices, records, sinks, limit };
+    let scribe = Scribe { shared: shared.clone(), notices, records, sinks, limit, told: None };
     let builder = std::thread::Builder::new().name("tell".into()).stack_size(STACK);
     builder.spawn(move || scribe.run())?;
     let teller = Teller { records: sender, shared: shared.clone() };
@@ -229,6 +246,8 @@ struct Scribe {
     records: Receiver<Record>,
     sinks: Sinks,
     limit: Limit,
+    /// When a log file was last complained of.
+    told: Option<std::time::Instant>,
 }
 
 impl Scribe {
@@ -261,11 +280,14 @@ impl Scribe {
             self.put(level, text::source(notice), &past.text, at.since(Instant::default()));
             self.shared.history.push(past);
         }
-        while let Ok(Record { level, source, text }) = self.records.try_recv() {
-            if level <= self.sinks.wanted() {
-                self.put(level, source, &text, uptime());
+        while let Ok(Record { level, source, text, keep }) = self.records.try_recv() {
+            let written = level <= self.sinks.wanted() && self.put(level, source, &text, uptime());
+            // What was too much for the log would drive the events out of their places.
+            if keep && written {
+                self.keep(level, text);
             }
         }
+        self.look_at_files();
         let lost = self.shared.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let text = format!("{lost} lines were lost: too many at once");
@@ -277,14 +299,39 @@ impl Scribe {
         }
     }
 
-    fn put(&mut self, level: Level, source: u64, text: &str, uptime: Duration) {
+    fn keep(&mut self, level: Level, text: String) {
+        let at = crate::platform::clock::now();
+        self.shared.history.push(Past { wall: SystemTime::now(), at, level, text });
+    }
+
+    /// A log file that cannot be written is told on the other ways, once an hour.
+    fn look_at_files(&mut self) {
+        let trouble = self.sinks.trouble();
+        let mut shown = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown != trouble {
+            shown.clone_from(&trouble);
+        }
+        drop(shown);
+        let Some(text) = trouble else { return };
+        let now = std::time::Instant::now();
+        if self.told.is_some_and(|told| now.duration_since(told) < TELL_APART) {
+            return;
+        }
+        self.told = Some(now);
+        self.put(Level::Warning, kin(&text), &text, uptime());
+        self.keep(Level::Warning, text);
+    }
+
+    /// Whether the line was written.
+    fn put(&mut self, level: Level, source: u64, text: &str, uptime: Duration) -> bool {
         match self.limit.judge(std::time::Instant::now(), source, text.len() + 40) {
-            Verdict::Suppress => {}
+            Verdict::Suppress => false,
             Verdict::Write(before) => {
                 if before > 0 {
                     self.confess(before, uptime);
                 }
                 self.sinks.write(Line { level, wall: SystemTime::now(), uptime, text });
+                true
             }
         }
     }
@@ -390,5 +437,27 @@ mod tests {
         let mut text = format!("a\nb\x1b[31m{}", "ü".repeat(600));
         shorten(&mut text);
         assert!(text.len() <= TEXT_MAX + 4 && !text.contains(['\n', '\x1b']), "{text}");
+    }
+
+    #[test]
+    fn the_last_words_of_a_resource_are_kept_and_no_other_record() {
+        use log::Log as _;
+        let scene = scene("words");
+        let log = |target: &str, level, text: &str| {
+            let args = format_args!("{text}");
+            scene
+                .teller
+                .log(&log::Record::builder().target(target).level(level).args(args).build());
+        };
+        log::set_max_level(log::LevelFilter::Info);
+        log("resource", log::Level::Error, "web/httpd: start failed: ended with 1: no such port");
+        log("resource", log::Level::Info, "web/httpd: started");
+        log("engine", log::Level::Error, "something else");
+        let teller = scene.teller.clone();
+        scene.end();
+        let past: Vec<String> =
+            teller.history().last(9).into_iter().map(|past| past.text).collect();
+        assert_eq!(past, ["web/httpd: start failed: ended with 1: no such port"]);
+        assert_eq!(teller.trouble(), None);
     }
 }

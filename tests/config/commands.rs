@@ -72,7 +72,7 @@ fn a_short_dead_time_is_named_beside_the_lifetime_in_the_kernel() {
         let (dir, _) = Dir::toml(&TOML.replace("\"1s\"", &format!("\"{dead}\"")));
         let outcome = check::check(vec![Source::Latido(dir.0.join("latido.toml"))]);
         let text = outcome.text(false);
-        assert_eq!(text.contains("frozen or killed owner stays up to about 1.3 s"), said, "{text}");
+        assert_eq!(text.contains("owner stays\n          up to about 1.3 s"), said, "{text}");
     }
 }
 

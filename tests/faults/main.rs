@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 mod cables;
 mod clock;
+mod gate;
 mod heal;
 mod power;
 mod scene;

@@ -104,8 +104,6 @@ fn different_configurations_make_no_new_claims_but_renew() {
     for node in [0, 1] {
         let differs = |event: &Event| matches!(event, Event::ConfigurationDiffers(_));
         assert!(told(&world, node, SECOND, differs).is_some());
-        let refused = ask(&mut world, node, Command::Standby);
-        assert_eq!(refused, Err(Refusal::ConfigurationsDiffer));
     }
     assert_eq!((world.serving(0), world.serving(1)), (vec![0], vec![1]), "renewals go on");
     assert_eq!(world.moves, 2);
@@ -116,4 +114,42 @@ fn different_configurations_make_no_new_claims_but_renew() {
     run(&mut world, SECOND);
     assert_eq!(world.serving(0), [1], "a dead one is no reason to wait");
     assert_eq!(told(&world, 0, 0, stopping(StopReason::HandOver)), None);
+}
+
+#[test]
+fn the_operators_word_moves_a_group_between_different_configurations() {
+    let mut world = pair(Setup { groups: 2, ..Setup::default() });
+    let config = changed(&world, 1);
+    world.reconfigure(1, config);
+    world.apply(Fault::Kill(1));
+    run(&mut world, 10 * MS);
+    world.apply(Fault::Revive(1));
+    run(&mut world, 2 * SECOND);
+    assert_eq!(ask(&mut world, 0, Command::HandOver(groups(&[0]))), Ok(()));
+    run(&mut world, SECOND);
+    assert_eq!((world.serving(0), world.serving(1)), (vec![1], vec![1]));
+    assert_eq!(ask(&mut world, 0, Command::Takeover(groups(&[1]))), Ok(()));
+    run(&mut world, SECOND);
+    assert_eq!((world.serving(0), world.serving(1)), (vec![1], vec![0]));
+}
+
+#[test]
+fn another_list_of_groups_moves_nothing() {
+    // The same numbers mean other groups on the other node.
+    let mut world = pair(Setup { groups: 2, ..Setup::default() });
+    assert_eq!((world.serving(0), world.serving(1)), (vec![0], vec![1]));
+    let settings = Settings::clone(&world.setup.config(1));
+    let mut swapped = settings.groups.clone();
+    swapped.swap(0, 1);
+    let config = Settings { digest: 9, groups: swapped, ..settings };
+    world.reconfigure(1, latido::core::Config::new(config).unwrap());
+    world.apply(Fault::Kill(1));
+    run(&mut world, 10 * MS);
+    world.apply(Fault::Revive(1));
+    run(&mut world, 10 * SECOND);
+    assert_eq!(world.serving(0), [0], "what runs on the unchanged node goes on");
+    let rival = |event: &Event| matches!(event, Event::Rival(..));
+    assert_eq!(told(&world, 0, SECOND, rival), None);
+    let refused = ask(&mut world, 0, Command::Standby);
+    assert_eq!(refused, Err(Refusal::ConfigurationsDiffer));
 }

@@ -36,6 +36,7 @@ fn config(groups: usize, links: usize) -> Config {
         initial_dead: Duration::from_millis(300),
         failback_delay: Duration::from_millis(50),
         rule: Rule::AssumeDead,
+        blackout: Duration::ZERO,
         release_on_stop_failure: false,
         groups: (0..groups).map(group).collect(),
         every: (0..links).map(|link| u8::try_from(link % 3 + 1).unwrap()).collect(),

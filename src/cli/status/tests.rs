@@ -1,6 +1,6 @@
 use super::*;
 use crate::control::report::{
-    EventReport, LinkReport, PeerLinkReport, Quorum, ResourceReport, TermReport,
+    EventReport, GateReport, LinkReport, PeerLinkReport, Quorum, ResourceReport, TermReport,
 };
 
 fn well() -> Report {
@@ -99,7 +99,8 @@ PROBLEMS
   ! ftp is blocked on pi: a resource could not be stopped, so nobody may start
     it. Stop it there by hand, then there: latido failback --group ftp
   ! debian is dead: silent on every link for 12 s. Look at its power and its
-    cables; until it is back there is no second node.
+    cables; until it is back there is no second node. If it runs: the same key
+    and the same [cluster] name on both?
   ! link /dev/ttyUSB0 is down here: No such file or directory. Look at its cable
     and its name.
 ";
@@ -110,9 +111,22 @@ PROBLEMS
 }
 
 #[test]
+fn a_missing_gate_is_said_in_one_line() {
+    let mut report = well();
+    report.gate = GateReport { active: true, why: String::new() };
+    assert!(!screen(&report, false).contains("gate"));
+    report.gate = GateReport { active: false, why: "cannot load it: not permitted".into() };
+    let text = screen(&report, false);
+    assert!(text.contains("\nlease gate: off: cannot load it: not permitted. "), "{text}");
+    report.gate = GateReport { active: true, why: "not on eth1: busy".into() };
+    let text = screen(&report, false);
+    assert!(text.contains("\nlease gate: incomplete: not on eth1: busy. "), "{text}");
+}
+
+#[test]
 fn every_state_that_needs_somebody_is_a_problem() {
     type Change = fn(&mut Report);
-    let changes: [(Change, &str); 10] = [
+    let changes: [(Change, &str); 13] = [
         (|report| report.nodes[1].standby = true, "pi is in standby"),
         (|report| report.groups[0].failed_here = true, "latido failback --group ftp"),
         (|report| report.groups[0].able = false, "LAN cable"),
@@ -122,6 +136,9 @@ fn every_state_that_needs_somebody_is_a_problem() {
         (|report| report.nodes[0].state = "left".into(), "Start it again"),
         (|report| report.nodes[0].state = "unknown".into(), "never heard"),
         (|report| report.nodes[0].links[0].state = "one-way".into(), "one way only"),
+        (|report| report.log_trouble = Some("log file /x: full".into()), "/x"),
+        (|report| report.supervisor_gone = true, "supervisor is gone"),
+        (|report| report.namesake = Some("12:00".into()), "Rename one"),
         (|report| report.realtime.warnings.push("no real-time priority".into()), "real-time"),
     ];
     assert!(problems(&well()).is_empty());
@@ -141,4 +158,21 @@ fn eight_nodes_and_links_stay_within_80_columns() {
     report.nodes[0].name = "a-node-with-a-long-name".into();
     let text = screen(&report, false);
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+#[test]
+fn frames_under_another_key_and_another_configuration_are_the_first_suspects() {
+    let mut report = well();
+    report.nodes[0].state = "dead".into();
+    assert!(problems(&report)[0].contains("same [cluster] name"), "{:?}", problems(&report));
+    report.counters.unsealed = 7;
+    let found = problems(&report);
+    assert!(found[1].contains("7 so far") && found[1].contains("on debian"), "{found:?}");
+    assert!(!found[0].contains("[cluster]"), "{found:?}");
+
+    let mut report = well();
+    report.groups[0].owner = None;
+    report.nodes[0].config_differs = true;
+    let found = problems(&report);
+    assert!(found[0].contains("latido takeover") && found[1].contains("runs nowhere"), "{found:?}");
 }

@@ -12,7 +12,7 @@ mod media;
 use super::diagnostic::{At, Located, Report};
 use super::files;
 use super::raw::{Raw, RawTiming};
-use super::{Source, StopFailure};
+use super::{Rule, Source, StopFailure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         cluster,
         timing,
         // Without fencing there is nothing that could make a failed stop safe; the service counts.
+        rule: Rule::AssumeDead,
         stop_failure: StopFailure::Release,
         keys,
         nodes: hacf.nodes,

@@ -7,7 +7,7 @@ use super::diagnostic::{At, Located, Report};
 use super::raw::{Raw, RawTiming};
 use super::suggest::did_you_mean;
 use super::values;
-use super::{Keys, Log, Source, StopFailure, files, keys};
+use super::{Keys, Log, Rule, Source, StopFailure, files, keys};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::{TOP, Table, keys_of};
@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     let document = Table::document(document.get_ref(), file);
     document.only(&TOP, report);
     let (cluster, nodes) = read_cluster(&document, report);
-    let stop_failure = read_quorum(&document, report);
+    let (rule, stop_failure) = read_quorum(&document, report);
     let errors = report.errors();
     let links = link::read(&document, report);
     let links_unread = report.errors() > errors;
@@ -41,6 +41,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         cluster,
         nodes,
         timing: read_timing(&document, report),
+        rule,
         stop_failure,
         keys: read_keys(&document, path, report),
         links,
@@ -112,22 +113,30 @@ fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
     RawTiming { readable, interval, warn, dead, initial_dead, failback_delay }
 }
 
-fn read_quorum(document: &Table, report: &mut Report) -> StopFailure {
+const MEANING: &str = "\"assume-dead\" for two nodes: a silent peer counts as dead, so with every \
+                       path cut both nodes will own every group; or \"majority\" for three to \
+                       eight";
+
+fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure) {
     let Some(table) = document.table("quorum", "[quorum]", report) else {
         if !document.has("quorum") {
             let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer counts as dead, \
                         so with every path cut both nodes will own every group";
             report.error(document.at, "nothing says who may own a group", cure);
         }
-        return StopFailure::Release;
+        return (Rule::AssumeDead, StopFailure::Release);
     };
     table.only(keys_of("[quorum]"), report);
-    const MEANING: &str = "this version has only \"assume-dead\": a silent peer counts as dead, so \
-                           with every path cut both nodes will own every group";
+    let rule = read_rule(&table, report);
+    (rule, read_stop_failure(&table, rule, report))
+}
+
+fn read_rule(table: &Table, report: &mut Report) -> Rule {
     match table.string("rule", report) {
         Some(rule) => match rule.value.as_str() {
             "assume-dead" => {}
-            "majority" | "fencing" => {
+            "majority" => return Rule::Majority,
+            "fencing" => {
                 let message = format!("the rule \"{}\" is not in this version", rule.value);
                 report.error(rule.at, message, MEANING);
             }
@@ -139,9 +148,21 @@ fn read_quorum(document: &Table, report: &mut Report) -> StopFailure {
         None if !table.has("rule") => report.error(table.at, "`rule` is missing", MEANING),
         None => {}
     }
+    Rule::AssumeDead
+}
+
+/// What stands for itself is what the rule promises: one owner, or a service in any case.
+fn read_stop_failure(table: &Table, rule: Rule, report: &mut Report) -> StopFailure {
     match table.string("stop_failure", report) {
+        None if rule == Rule::Majority => StopFailure::Block,
         None => StopFailure::Release,
         Some(text) => match text.value.as_str() {
+            "release" if rule == Rule::Majority => {
+                let cure = "leave it out: nobody takes over until somebody has looked";
+                let message = "with stop_failure = \"release\" what cannot be stopped runs twice";
+                report.warning(text.at, message, cure);
+                StopFailure::Release
+            }
             "release" => StopFailure::Release,
             "block" => StopFailure::Block,
             other => {

@@ -5,11 +5,13 @@
 //! [`Monitor`] listens.
 mod address;
 mod codec;
+mod filter;
 mod link;
 mod monitor;
 mod route;
 
 pub use address::{Address, Flags, Lifetime, Scope};
+pub use filter::{Filter, Hook};
 pub use link::{Link, LinkKind, Namespace, OperState};
 pub use monitor::{Change, Monitor, Name};
 pub use route::Route;
