@@ -84,7 +84,10 @@ impl World {
         self.checker.longest_two_good = self.checker.longest_two_good.max(seen);
         let stop = self.machines.iter().map(|machine| {
             let service = &machine.services[group];
-            let works = service.stop == super::machine::Fate::Works;
+            // A stop that began when stops hung ends at its limit, though they work again since.
+            let stopping =
+                service.work.is_some_and(|(work, ..)| work == super::machine::Work::Stop);
+            let works = service.stop == super::machine::Fate::Works && !stopping;
             service.probe_takes + if works { service.stop_takes } else { service.limit }
         });
         let stop = stop.max().unwrap_or(0);

@@ -15,6 +15,8 @@ const FAILED_ONCE: &[u64] = &[
     220_105_861_869_281,
     // Two owners for the length of a hanging stop.
     220_210_750_531_995,
+    // The checker forgot a stop that had begun when stops hung.
+    224_766_132_957_331,
 ];
 /// The same, of the swarm of three to five nodes.
 const FAILED_ONCE_MAJORITY: &[u64] = &[
