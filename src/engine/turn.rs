@@ -155,7 +155,10 @@ impl Engine {
             let count = match epoll::wait(&self.epoll, &mut events[..], None) {
                 Ok(count) => count,
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(_) => return 1,
+                Err(error) => {
+                    log::error!("the engine cannot wait for events: {error}");
+                    return 1;
+                }
             };
             self.now = clock::now();
             self.note_lateness();
@@ -289,8 +292,6 @@ impl Engine {
                     self.feed(Input::Link { link, up }, memory);
                 }
                 Err(error) => {
-                    // Once for each distinct reason, from the opener: never in the steady state.
-                    log::warn!("{error}");
                     let trouble = Trouble { why: error.why, cure: error.cure };
                     self.parts.troubles.note(link, Some(trouble));
                 }

@@ -190,6 +190,10 @@ impl Job {
             Err(error) => {
                 self.wait(now);
                 let news = self.reported.as_ref() != Some(&error);
+                if news {
+                    // Told here: the engine's thread writes no texts.
+                    log::warn!("{error}");
+                }
                 self.reported = Some(error.clone());
                 news.then_some(Err(error))
             }
