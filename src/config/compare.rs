@@ -38,6 +38,9 @@ impl Config {
             Fact::new("rule", rule_name(self.rule)),
             Fact::new("stop failure", stop_failure_name(self.stop_failure)),
         ];
+        if self.rule == Rule::Fencing {
+            facts.push(time("fence delay", self.fencing.delay));
+        }
         let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
         facts.push(Fact::new("groups, in this order", names.join(", ")));
         for group in &self.groups {
@@ -90,6 +93,7 @@ fn digest<'a>(parts: impl Iterator<Item = &'a str>) -> u32 {
 pub(crate) fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => "assume-dead",
+        Rule::Fencing => "fencing",
         Rule::Majority => "majority",
     }
 }
@@ -99,6 +103,8 @@ pub(crate) fn stop_failure_name(stop_failure: StopFailure) -> &'static str {
     match stop_failure {
         StopFailure::Release => "release",
         StopFailure::Block => "block",
+        StopFailure::Reset => "reset",
+        StopFailure::Fence => "fence",
     }
 }
 

@@ -118,6 +118,9 @@ impl Facts {
 fn why_not_safe(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => "when every path between the nodes is cut, both take all groups",
+        Rule::Fencing => {
+            "nobody takes over from a silent peer before its power is proven to be off"
+        }
         Rule::Majority => {
             "only one node at a time holds the lease of a group, but nothing stops services whose \
              daemon was killed or hangs when it ends; their addresses go within about a second"

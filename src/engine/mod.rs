@@ -304,6 +304,10 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
             "rule assume-dead: a silent peer is assumed dead; with every path cut, both nodes own \
              everything",
         ),
+        config::Rule::Fencing => teller.say(
+            Level::Info,
+            "rule fencing: nobody takes over from a silent peer before its power is proven to be off",
+        ),
         config::Rule::Majority => teller.say(
             Level::Info,
             "rule majority: a group belongs to whom more than half of the nodes grant it",

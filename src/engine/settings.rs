@@ -34,6 +34,8 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
         failback_delay: span(timing.failback_delay),
         rule: match config.rule {
             Rule::AssumeDead => crate::core::Rule::AssumeDead,
+            // Replaced below.
+            Rule::Fencing => return Err("the core has no fencing yet".to_owned()),
             Rule::Majority => crate::core::Rule::Majority,
         },
         blackout: BLACKOUT,

@@ -88,16 +88,6 @@ pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
             report.warning(name.at, "deadping is not used: this version asks no references", "");
         }
         "ping" | "ping6" | "ping_group" => references(name, words, report),
-        "stonith" | "stonith_host" => {
-            let message = format!(
-                "{} is not used: this version switches no power off, and a silent peer is \
-                 assumed dead",
-                name.text
-            );
-            let cure = "without fencing, both nodes own every group while all paths are cut: \
-                        have two different paths";
-            report.warning(name.at, message, cure);
-        }
         "watchdog" => {
             if let Some(word) = last(name, words, report)
                 && !word.text.starts_with('/')

@@ -3,7 +3,7 @@ use super::super::diagnostic::{At, Located, Report};
 use super::super::suggest::did_you_mean;
 use super::super::values;
 use super::super::{Failback, Log, Medium};
-use super::{Word, directives, media};
+use super::{Word, directives, media, stonith};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub(in super::super) struct HaCf {
     /// There are media that could not be read, which has been reported.
     pub(super) media_unread: bool,
     pub(super) failback: Option<Failback>,
+    pub(super) stonith: Vec<stonith::Line>,
     pub(super) log: Log,
     pub(super) realtime: bool,
     pub(super) priority: u8,
@@ -44,6 +45,7 @@ impl Default for HaCf {
             media: Vec::new(),
             media_unread: false,
             failback: None,
+            stonith: Vec::new(),
             log: Log::default(),
             realtime: true,
             priority: 1,
@@ -150,6 +152,7 @@ impl HaCf {
                 }
                 None => {}
             },
+            "stonith" | "stonith_host" => stonith::read(self, name, words, report),
             _ => directives::other(name, words, report),
         }
     }
