@@ -1,6 +1,6 @@
 //! A command that is made ready long before it is run: at the moment of need nothing is allocated.
 use super::process::End;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, waitpid};
 use std::ffi::{CString, c_char};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -104,9 +104,11 @@ impl Running {
         }
     }
 
-    /// Ends it and everything of its process group.
+    /// Ends it and everything of its process group, before its end was seen.
     pub fn kill(&self) {
+        // Its group is there only once it has come so far.
         let _ = kill_process_group(self.0, Signal::KILL);
+        let _ = kill_process(self.0, Signal::KILL);
     }
 }
 
