@@ -256,9 +256,7 @@ pub(super) fn check(raw: &Raw, report: &mut Report) {
             }
         }
     }
-    if let (Rule::AssumeDead, Some(first), false) =
-        (raw.rule, fencing.devices.first(), raw.stop_failure == StopFailure::Fence)
-    {
+    if let (Rule::AssumeDead, Some(first)) = (raw.rule, fencing.devices.first()) {
         let message = "under assume-dead nobody is fenced before a takeover: this device is used \
                        only by hand, with `latido fence`";
         report.warning(first.at, message, "write `rule = \"fencing\"` to be safe in a partition");
@@ -269,12 +267,11 @@ pub(super) fn check(raw: &Raw, report: &mut Report) {
             let cure = "add `[self_fence]` with `command = [\"/sbin/reboot\", \"-f\", \"-n\"]`";
             report.error(fencing.stop_failure_at, message, cure);
         }
-        StopFailure::Fence if raw.rule != Rule::Fencing && !errors => {
-            for node in &without {
-                let message =
-                    format!("stop_failure = \"fence\", but nothing can switch {node} off");
-                report.error(fencing.stop_failure_at, message, cure);
-            }
+        StopFailure::Fence if raw.rule != Rule::Fencing => {
+            let message = "stop_failure = \"fence\" needs the rule fencing: under this one nobody \
+                           shoots";
+            let cure = "write \"reset\" (this machine resets itself) or \"block\"";
+            report.error(fencing.stop_failure_at, message, cure);
         }
         _ => {}
     }

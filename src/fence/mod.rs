@@ -15,7 +15,7 @@ pub use board::{Board, DeviceState, LastFence, NodeState, Test};
 pub use own::Own;
 
 use crate::config::Config;
-use crate::core::id::NodeId;
+use crate::core::id::{JobId, NodeId};
 use crate::core::limits::VOTERS_MAX;
 use crate::platform::process::Wake;
 use std::io;
@@ -34,7 +34,7 @@ pub struct Report {
     /// Whose.
     pub node: NodeId,
     /// The number given with the request.
-    pub request: u32,
+    pub request: JobId,
     /// It is proven that what ran there when this was asked for runs no more.
     pub confirmed: bool,
 }
@@ -52,11 +52,11 @@ impl Slot {
         Ok(Slot { request, quit, wake: Wake::new()? })
     }
 
-    fn take(&self) -> Option<u32> {
+    fn take(&self) -> Option<JobId> {
         match self.request.swap(0, Ordering::AcqRel) {
             0 => None,
             // cast: the mark lies above.
-            word => Some(word as u32),
+            word => Some(JobId(word as u32)),
         }
     }
 
@@ -106,9 +106,9 @@ impl Fences {
     }
 
     /// Asks for a node to be fenced. Never blocks, allocates nothing. False: it has no device.
-    pub fn fence(&self, node: NodeId, request: u32) -> bool {
+    pub fn fence(&self, node: NodeId, request: JobId) -> bool {
         let Some(Some(slot)) = self.slots.get(node.index()) else { return false };
-        slot.request.store(ASKED | u64::from(request), Ordering::Release);
+        slot.request.store(ASKED | u64::from(request.0), Ordering::Release);
         slot.wake.set();
         true
     }
@@ -119,16 +119,27 @@ impl Fences {
     }
 }
 
-impl Drop for Fences {
-    /// Breaks off tests and fences. A node that is being switched on again is not left without
-    /// power: that is waited for.
-    fn drop(&mut self) {
+impl Fences {
+    /// Breaks off tests and fences and ends the threads. A node that is being switched on again is
+    /// not left without power: that is waited for. For the end of the daemon: a new engine must not
+    /// come so late.
+    pub fn finish(&mut self) {
+        self.quit();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+
+    fn quit(&self) {
         for slot in self.slots.iter().flatten() {
             slot.quit.store(true, Ordering::Release);
             slot.wake.set();
         }
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+    }
+}
+
+impl Drop for Fences {
+    fn drop(&mut self) {
+        self.quit();
     }
 }

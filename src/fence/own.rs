@@ -14,6 +14,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Between two tries, at least.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The lowest real-time priority comes before all ordinary processes.
+const PRIORITY: u8 = 1;
+
 /// What the engine holds.
 pub struct Own(Arc<Trigger>);
 
@@ -34,6 +37,9 @@ impl Own {
         let (shared, takes) = (trigger.clone(), own.takes);
         let builder = std::thread::Builder::new().name("self-fence".into());
         builder.stack_size(super::STACK).spawn(move || {
+            // It must come to its turn whatever else the machine does. Where that is not permitted
+            // it goes without.
+            let _ = crate::platform::sched::realtime(PRIORITY);
             while !shared.pulled.load(Ordering::Acquire) {
                 wait_readable(&[Some(shared.wake.as_fd())], None);
             }

@@ -3,7 +3,7 @@ use super::board::{Board, Test};
 use super::program::{Action, Program};
 use super::{Report, Slot};
 use crate::config::Config;
-use crate::core::id::NodeId;
+use crate::core::id::{JobId, NodeId};
 use crate::platform::output::Output;
 use crate::platform::process::{Child, End, spawn, spawn_told, wait_readable};
 use log::{Level, error, info, warn};
@@ -110,7 +110,7 @@ impl<R: Fn(Report)> Shooter<R> {
         }
     }
 
-    fn fence(&mut self, request: u32) {
+    fn fence(&mut self, request: JobId) {
         let (node, name) = (self.node, self.name.clone());
         self.board.begun(node);
         let mut last = String::new();

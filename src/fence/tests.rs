@@ -140,9 +140,9 @@ fn a_command_switches_off_is_believed_and_switches_on_again() {
     );
     assert_eq!(tested(&fences, 0), Test::Good);
     bench.touch("hold-on");
-    assert!(fences.fence(b(), 7));
+    assert!(fences.fence(b(), JobId(7)));
     let report = reports.recv_timeout(SOON).expect("a report");
-    assert_eq!(report, Report { node: b(), request: 7, confirmed: true });
+    assert_eq!(report, Report { node: b(), request: JobId(7), confirmed: true });
     // The proof did not wait for the power to return.
     assert!(bench.has("is-off") && !bench.has("was-on"));
     bench.remove("hold-on");
@@ -151,7 +151,7 @@ fn a_command_switches_off_is_believed_and_switches_on_again() {
     assert_eq!(bench.record(), ["monitor", "off", "on"].map(called));
     let last = wait("the outcome", || fences.board().of(b()).last);
     assert_eq!((last.outcome.is_ok(), last.dark), (true, None));
-    assert!(!fences.fence(NodeId::new(0).expect("in range"), 1), "nobody shoots himself");
+    assert!(!fences.fence(NodeId::new(0).expect("in range"), JobId(1)), "nobody shoots himself");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn an_agent_is_believed_only_when_the_power_is_off() {
     );
     assert_eq!(tested(&fences, 0), Test::Good);
     assert_eq!(fences.board().of(b()).devices[0].power, Some(true));
-    fences.fence(b(), 1);
+    fences.fence(b(), JobId(1));
     assert!(reports.recv_timeout(SOON).expect("a report").confirmed);
     assert!(bench.has("is-off"));
     let record = bench.record();
@@ -188,7 +188,7 @@ fn an_agent_that_leaves_the_power_on_proves_nothing_and_the_next_device_does() {
          [[fence]]\nnodes = [\"a\", \"b\"]\ncommand = [\"{dir}/plug\"]\ntries = 1\n",
     );
     tested(&fences, 1);
-    fences.fence(b(), 1);
+    fences.fence(b(), JobId(1));
     assert!(reports.recv_timeout(SOON).expect("a report").confirmed);
     let record = bench.record();
     let offs: Vec<&String> = record.iter().filter(|line| line.contains(" off ")).collect();
@@ -206,9 +206,9 @@ fn when_every_device_fails_or_hangs_that_is_told_and_nothing_is_left() {
     );
     tested(&fences, 0);
     bench.touch("hang-off");
-    fences.fence(b(), 3);
+    fences.fence(b(), JobId(3));
     let report = reports.recv_timeout(SOON).expect("a report");
-    assert_eq!(report, Report { node: b(), request: 3, confirmed: false });
+    assert_eq!(report, Report { node: b(), request: JobId(3), confirmed: false });
     let why = fences.board().of(b()).last.expect("an outcome").outcome.expect_err("it failed");
     assert!(why.contains("`off` was not done within 500ms"), "{why}");
     let child = fs::read_to_string(bench.dir.join("child")).expect("its child");
@@ -219,7 +219,7 @@ fn when_every_device_fails_or_hangs_that_is_told_and_nothing_is_left() {
     wait("its child to be killed with it", gone);
     bench.remove("hang-off");
     bench.touch("broken-off");
-    fences.fence(b(), 4);
+    fences.fence(b(), JobId(4));
     assert!(!reports.recv_timeout(SOON).expect("a report").confirmed);
     let state = fences.board().of(b());
     let why = state.last.expect("an outcome").outcome.expect_err("it failed");
@@ -235,7 +235,7 @@ fn a_node_that_stays_dark_is_told_and_the_proof_stands() {
     bench.touch("broken-on");
     let (fences, reports) =
         bench.start("[[fence]]\nnodes = [\"a\", \"b\"]\ncommand = [\"{dir}/plug\"]\ntries = 1\n");
-    fences.fence(b(), 1);
+    fences.fence(b(), JobId(1));
     assert!(reports.recv_timeout(SOON).expect("a report").confirmed);
     let dark = wait("the failure", || fences.board().of(b()).last?.dark);
     assert!(dark.contains("no answer from the plug"), "{dark}");
@@ -268,7 +268,7 @@ fn a_fence_waits_for_no_self_test() {
     let (fences, reports) = bench
         .start("[[fence]]\nnodes = [\"a\", \"b\"]\ncommand = [\"{dir}/plug\"]\ntimeout = \"1h\"\n");
     wait("the test to begin", || bench.has("child").then_some(()));
-    fences.fence(b(), 1);
+    fences.fence(b(), JobId(1));
     assert!(reports.recv_timeout(SOON).expect("a report").confirmed);
 }
 
@@ -279,7 +279,7 @@ fn a_missing_program_is_a_failed_test() {
         bench.start("[[fence]]\nnodes = [\"a\", \"b\"]\nagent = \"fence_no_such_agent\"\n");
     let Test::Failed(why) = tested(&fences, 0) else { panic!("it cannot be used") };
     assert!(why.contains("could not be run"), "{why}");
-    fences.fence(b(), 1);
+    fences.fence(b(), JobId(1));
     assert!(!reports.recv_timeout(SOON).expect("a report").confirmed);
 }
 
