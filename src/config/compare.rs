@@ -20,7 +20,12 @@ impl Config {
 
     /// Of the list of voters.
     pub fn voters_digest(&self) -> u32 {
-        digest(["voters"].into_iter().chain(self.nodes.iter().map(String::as_str)))
+        digest(["voters"].into_iter().chain(self.voters()))
+    }
+
+    /// The names of all who vote.
+    pub fn voters(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(String::as_str)
     }
 
     /// Everything cluster-wide, in a fixed order.

@@ -58,6 +58,8 @@ pub(super) struct Parts {
     pub(super) troubles: Troubles,
     pub(super) signals: Signals,
     pub(super) guardian: Option<OwnedFd>,
+    /// Notes that the list of voters is in force.
+    pub(super) voters: std::sync::mpsc::SyncSender<()>,
     pub(super) notify: Notify,
     pub(super) tongue: Tongue,
     pub(super) vouch: Vouch,
@@ -358,7 +360,8 @@ impl Engine {
                 Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
                 // Nothing is configured that would lead to these.
                 Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
-                Output::InForce => {}
+                // Full: it is being noted.
+                Output::InForce => drop(self.parts.voters.try_send(())),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
