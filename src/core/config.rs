@@ -40,8 +40,8 @@ pub struct Settings {
     pub fence_delay: Duration,
     /// A fence that failed is tried again after so long.
     pub fence_retry: Duration,
-    /// The longest time from [`Reset`](super::io::Watchdog::Reset) until nothing runs here any more;
-    /// `None`: this node cannot reset itself.
+    /// The longest time from [`Reset`](super::io::Watchdog::Reset) until nothing runs here any
+    /// more; `None`: this node cannot reset itself.
     pub reset_takes: Option<Duration>,
     /// Timeout of the watchdog that is to be petted; `None`: there is none.
     pub watchdog: Option<Duration>,

@@ -185,8 +185,8 @@ pub enum Output {
         job: JobId,
     },
     /// Ask the LAN for the addresses of these groups (RFC 5227) and the references for an answer,
-    /// at once and again `every` so long, until told otherwise; no groups: only the references. `on`
-    /// false: stop asking.
+    /// at once and again `every` so long, until told otherwise; no groups: only the references.
+    /// `on` false: stop asking.
     Ask {
         /// Begin, or end.
         on: bool,
