@@ -25,6 +25,11 @@ impl Cluster {
         }
     }
 
+    /// Whether `node` is alive to this one.
+    pub fn hears(&self, node: NodeId) -> bool {
+        self.peers[node.index()].alive(self.now, self.config.dead)
+    }
+
     /// Whether claims are made.
     pub fn is_ready(&self) -> bool {
         self.ready
