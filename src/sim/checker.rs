@@ -26,7 +26,8 @@ impl World {
         let now = self.now;
         let run = |machine: &Machine| machine.on && !machine.frozen && machine.engine.is_some();
         let (nodes, clones) = self.machines.split_at(self.setup.nodes);
-        let machines_run = nodes.iter().all(run) && !clones.iter().any(|clone| clone.on);
+        let copied = clones.iter().any(|clone| clone.on);
+        let machines_run = nodes.iter().all(run) && !copied;
         let good = machines_run && (0..self.network.links()).any(|link| self.link_good(link, now));
         if !good {
             self.checker.good_since = None;
@@ -52,6 +53,40 @@ impl World {
         for node in 0..self.machines.len() {
             self.check_votes(node)?;
         }
+        if self.setup.rule == Rule::Majority {
+            self.check_promises()?;
+        }
+        Ok(())
+    }
+
+    /// No voter is free, or bound to somebody else, as long as an owner counts on its vote.
+    fn check_promises(&self) -> Result<(), Violation> {
+        for (node, owner) in self.machines.iter().enumerate() {
+            let Some(claimant) = owner.engine.as_ref().map(|engine| &engine.cluster) else {
+                continue;
+            };
+            // A clock that stood still breaks every promise that was made to it.
+            let excused = self.now < owner.excused_until || owner.suspended.is_some();
+            let here = owner.clock.local(self.now);
+            for group in (0..self.setup.groups).filter(|_| !excused).map(super::Setup::group) {
+                for (voter, machine) in self.machines.iter().take(self.setup.nodes).enumerate() {
+                    let id = NodeId::new(voter).expect("nodes are few");
+                    // A copied voter is two: which of them promised is not known here.
+                    let copied = voter < self.setup.clones || voter == node;
+                    let Some(engine) = machine.engine.as_ref().filter(|_| !copied) else {
+                        continue;
+                    };
+                    let counted = claimant.counts(group, id, here);
+                    let there = machine.clock.local(self.now);
+                    let holder = (claimant.me(), claimant.incarnation());
+                    if counted && !engine.cluster.is_true_to(group, holder, there) {
+                        return Err(self.violation(format!(
+                            "n{node} counts on n{voter}'s vote for {group:?}, which is not its"
+                        )));
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -59,7 +94,11 @@ impl World {
     fn check_owners(&mut self, group: usize) -> Result<(), Violation> {
         let now = self.now;
         if self.setup.rule == Rule::Majority {
-            return self.check_one_owner(group);
+            // A copied voter votes twice: nothing keeps both from having a majority.
+            let doubled = self.machines.iter().skip(self.setup.nodes).any(|copy| {
+                copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
+            });
+            return if doubled { Ok(()) } else { self.check_one_owner(group) };
         }
         let serves = |machine: &&Machine| {
             let service = &machine.services[group];

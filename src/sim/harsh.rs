@@ -88,7 +88,11 @@ fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
         day.step(world);
         world.run_until(world.now + day.random.between(1, 2 * pause))?;
     }
-    world.run_until(world.now + lease)?;
+    // What was begun ends first; then the last change of the configuration reaches everybody.
+    world.run_until(world.now + 8 * lease)?;
+    for node in 0..world.setup.nodes {
+        world.apply(Fault::Configure(node, 0));
+    }
     world.apply(Fault::Mend);
     for node in 0..world.setup.nodes {
         let at = world.now + world.setup.initial_dead + 6 * lease;
