@@ -2,21 +2,23 @@
 //! to get far, frames of strangers, reports, commands, links, jumps of the clock, restarts.
 use super::bytes::Bytes;
 use latido::core::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, Term};
-use latido::core::io::{Command, Input, Outcome, Output, Phase};
+use latido::core::io::{Command, Fenced, Input, Outcome, Output, Phase, Watchdog};
 use latido::core::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use latido::core::seal::Keys;
-use latido::core::time::Instant;
+use latido::core::time::{Duration, Instant};
 use latido::core::wire::{
-    Body, ClaimPart, GrantPart, GroupFlags, GroupPart, Header, Heard, NodeFlags,
+    Body, ClaimPart, GrantPart, GroupFlags, GroupPart, Header, Heard, NameHash, NodeFlags,
 };
-use latido::core::{Cluster, Identity, MEMORY_MAX, Rule};
+use latido::core::{Cluster, Config, Identity, MEMORY_MAX, Rule, Settings, StopFailure};
 use latido::sim::Setup;
 
 /// One input costs the fuzzer some microseconds: enough for any story.
 const STEPS_MAX: usize = 2_000;
-/// Outputs of one input: a restart, a memory, a frame, a reply, an exit, two for each group, and a
-/// full ring of events with the count of those lost.
-const OUTPUTS_MAX: usize = 6 + 2 * GROUPS_MAX + 64;
+/// Outputs of one input: some once, some for each group, and a full ring of events. What is written
+/// down lets the core go on within the same drain: all that twice.
+const OUTPUTS_MAX: usize = 2 * (20 + 3 * GROUPS_MAX + 64);
+/// The first witness' name.
+const WITNESS: NameHash = NameHash(77);
 /// Beyond it sums of times saturate, and the deadline may be "never".
 const FAR: u64 = 1 << 62;
 
@@ -35,8 +37,7 @@ pub(crate) fn cluster(data: &[u8]) -> u64 {
 }
 
 struct Play {
-    setup: Setup,
-    me: usize,
+    config: Config,
     cluster: Cluster,
     incarnation: u64,
     now: u64,
@@ -50,6 +51,9 @@ struct Play {
     heard: Vec<u8>,
     links_up: LinkSet,
     jobs: Vec<(GroupId, JobId)>,
+    fences: Vec<(NodeId, JobId)>,
+    /// The runtime directory cannot be written.
+    full: bool,
     said: u64,
 }
 
@@ -69,27 +73,58 @@ fn link(index: usize) -> LinkId {
     LinkId::new(index % LINKS_MAX).expect("within the table")
 }
 
+/// One of many configurations.
+fn config(bytes: &mut Bytes<'_>) -> Config {
+    let rule = bytes.pick(&[Rule::AssumeDead, Rule::Majority, Rule::Majority, Rule::Fencing]);
+    let two = rule != Rule::Majority;
+    let witnesses = if two { 0 } else { bytes.pick(&[0, 1, 2]) };
+    let nodes = if two { 2 } else { bytes.pick(&[3 - witnesses.min(1), 3, 5, 6]) };
+    let setup = Setup {
+        nodes,
+        links: bytes.pick(&[1, 2, 2, 3, LINKS_MAX, 0]),
+        groups: bytes.pick(&[1, 2, 2, 3, GROUPS_MAX, 0]),
+        // Two nodes and a witness are a majority only when the witness is there.
+        rule: if nodes == 2 { Rule::AssumeDead } else { rule },
+        failback: bytes.bool(),
+        ..Setup::default()
+    };
+    let millis = |millis: u64| Duration::from_millis(millis);
+    let resets = bytes.rarely(64);
+    let plain = setup.config(bytes.below(nodes));
+    let mut settings: Settings = (*plain).clone();
+    settings.rule = rule;
+    settings.witnesses = (0..witnesses).map(|index| NameHash(WITNESS.0 + index as u32)).collect();
+    settings.in_force = !bytes.rarely(32);
+    settings.stop_failure = match bytes.below(4) {
+        0 => StopFailure::Release,
+        1 => StopFailure::Fence,
+        2 if resets => StopFailure::Reset,
+        _ => StopFailure::Block,
+    };
+    settings.fence_delay = millis(u64::from(bytes.u8()) * 2);
+    settings.fence_retry = millis(300);
+    settings.reset_takes = resets.then_some(millis(20));
+    settings.watchdog = bytes.rarely(64).then_some(millis(100));
+    settings.references = bytes.pick(&[0, 0, 1, 2]);
+    settings.settle = bytes.rarely(96).then_some(millis(100));
+    let asks = bytes.u8();
+    for (index, group) in settings.groups.iter_mut().enumerate() {
+        group.ask = asks >> (index % 8) & 1 == 1;
+        group.reset = resets && index.is_multiple_of(2);
+    }
+    Config::new(settings).expect("right in itself")
+}
+
 impl Play {
     fn new(bytes: &mut Bytes<'_>) -> Play {
-        let nodes = bytes.pick(&[2, 2, 3, 3, 4, 5, 8]);
-        let setup = Setup {
-            nodes,
-            links: bytes.pick(&[1, 2, 2, 3, LINKS_MAX, 0]),
-            groups: bytes.pick(&[1, 2, 2, 3, GROUPS_MAX, 0]),
-            rule: if nodes == 2 { Rule::AssumeDead } else { Rule::Majority },
-            failback: bytes.bool(),
-            release_on_stop_failure: bytes.bool(),
-            ..Setup::default()
-        };
-        let me = bytes.below(nodes);
+        let config = config(bytes);
         let now = 1_000_000;
         let len = if bytes.rarely(32) { bytes.below(200) } else { 0 };
         let memory = (len > 0).then(|| bytes.take(len));
         let identity = Play::identity(1, memory, now);
-        let cluster = Cluster::new(setup.config(me), &identity, Instant::from_micros(now));
+        let cluster = Cluster::new(config.clone(), &identity, Instant::from_micros(now));
         Play {
-            setup,
-            me,
+            config,
             cluster,
             incarnation: 1,
             now,
@@ -99,6 +134,8 @@ impl Play {
             heard: Vec::new(),
             links_up: LinkSet::EMPTY,
             jobs: Vec::new(),
+            fences: Vec::new(),
+            full: false,
             said: 0xcbf2_9ce4_8422_2325,
         }
     }
@@ -112,16 +149,17 @@ impl Play {
         self.advance(bytes);
         match bytes.below(16) {
             0 | 1 => self.handle(Input::Tick),
-            2..=6 => {
+            2..=5 => {
                 self.heard = self.frame(bytes, &keys());
                 self.hear(bytes);
             }
-            7 => self.hear(bytes),
+            6 => self.hear(bytes),
+            7 => self.answer(bytes),
             8 => self.strange(bytes),
             9 | 10 => {
                 let link = link(bytes.below(LINKS_MAX));
                 let up = !bytes.rarely(64);
-                if link.index() < self.setup.links {
+                if link.index() < self.config.links().len() as usize {
                     self.links_up.set(link, up);
                 }
                 self.handle(Input::Link { link, up });
@@ -133,7 +171,10 @@ impl Play {
             12 | 13 => self.report(bytes),
             14 => self.command(bytes),
             _ if bytes.rarely(64) => self.restart(bytes),
-            _ => self.handle(Input::Tick),
+            _ => {
+                self.full = bytes.rarely(64);
+                self.handle(Input::NotRemembered);
+            }
         }
     }
 
@@ -145,13 +186,14 @@ impl Play {
             3 => 1,
             4..=6 => u64::from(bytes.u16()) % 5_000,
             7..=11 => due.saturating_sub(self.now),
-            12 => due.saturating_sub(self.now) + self.setup.dead / 2,
+            12 => due.saturating_sub(self.now) + self.config.dead.micros() / 2,
             13 => u64::from(bytes.u32()) % 5_000_000,
-            14 => self.setup.dead,
+            14 => self.config.dead.micros(),
             _ if bytes.rarely(4) => bytes.u64() >> bytes.below(40),
-            _ => self.setup.warn,
+            _ => self.config.warn.micros(),
         };
-        self.now = self.now.saturating_add(step);
+        // "Never" is no moment at which anything could come in.
+        self.now = self.now.saturating_add(step).min(Instant::NEVER.micros() - 1);
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -175,10 +217,10 @@ impl Play {
                 Output::Start { group, job }
                 | Output::Stop { group, job }
                 | Output::Probe { group, job } => {
-                    assert!(group.index() < self.setup.groups, "{output:?}");
+                    assert!(group.index() < self.config.groups.len(), "{output:?}");
                     self.jobs.push((group, job));
                 }
-                Output::Announce { group } => assert!(group.index() < self.setup.groups),
+                Output::Announce { group } => assert!(group.index() < self.config.groups.len()),
                 Output::Transmit { links, len } => {
                     assert!(!transmitted, "two frames for one input");
                     transmitted = true;
@@ -189,12 +231,26 @@ impl Play {
                 }
                 Output::Remember => {
                     self.memory();
+                    if self.full {
+                        self.cluster.handle(Instant::from_micros(self.now), Input::NotRemembered);
+                    }
                 }
-                Output::Event(_) | Output::Restart | Output::Exit => {}
+                Output::Fence { node, request } => {
+                    assert!(self.config.others().any(|other| other == node), "{output:?}");
+                    self.fences.push((node, request));
+                }
+                Output::Ask { groups, .. } => {
+                    assert_eq!(groups.0 & !GroupSet::first(self.config.groups.len()).0, 0);
+                }
+                Output::Watchdog(Watchdog::Pet) => assert!(self.config.watchdog.is_some()),
+                Output::Watchdog(Watchdog::Reset(_)) => {
+                    assert!(self.config.reset_takes.is_some(), "cannot reset itself");
+                }
+                Output::Event(_) | Output::Restart | Output::InForce | Output::Exit => {}
             }
         }
         assert_eq!(answered, asked, "each command has one answer");
-        assert!(self.cluster.poll(&mut buffer).is_none(), "None is not the end");
+        assert_eq!(self.cluster.poll(&mut buffer), None, "None is not the end");
         let due = self.cluster.deadline().at.micros();
         assert!(due > self.now || self.now > FAR, "a busy loop: due at {due}, now {}", self.now);
         self.look();
@@ -204,13 +260,13 @@ impl Play {
         assert!(!links.is_empty());
         assert_eq!(links.0 & !self.links_up.0, 0, "sent on a link that is down");
         let header = Header::decode(frame).expect("our own header");
-        assert_eq!(header.node.index(), self.me);
+        assert_eq!(header.node, self.config.me);
         assert!(header.sequence > self.sent, "a sequence number was used twice");
         assert!(header.sequence <= self.now, "a sequence number of the future");
         let mut clear = [0; FRAME_MAX];
         let text = keys().open(&header, frame, &mut clear).expect("sealed by us");
         let body = Body::decode(text).expect("our own body");
-        assert_eq!(body.groups.len(), self.setup.groups);
+        assert_eq!(body.groups.len(), self.config.groups.len());
         self.sent = header.sequence;
         self.last = frame.to_vec();
         self.note(frame);
@@ -226,9 +282,9 @@ impl Play {
     /// What people and the engine ask between two inputs.
     fn look(&mut self) {
         let status = self.cluster.status();
-        assert_eq!(status.me.index(), self.me);
+        assert_eq!(status.me, self.config.me);
         assert_eq!(status.links_up, self.links_up);
-        for group in GroupId::all().take(self.setup.groups) {
+        for group in GroupId::all().take(self.config.groups.len()) {
             let until = self.cluster.vouched_until(group);
             self.note(&until.map_or(0, Instant::micros).to_le_bytes());
             let inspected = self.cluster.inspect(group);
@@ -271,6 +327,25 @@ impl Play {
         self.handle(Input::Frame { link, bytes: &frame });
     }
 
+    /// What the devices and the LAN say.
+    fn answer(&mut self, bytes: &mut Bytes<'_>) {
+        let input = match bytes.below(8) {
+            0 | 1 => Input::References { reached: bytes.u8() >> bytes.below(8) },
+            2 => Input::Confirmed { references: bytes.u8() >> bytes.below(8) },
+            3 => Input::Answered { group: group(bytes.below(GROUPS_MAX)) },
+            _ => {
+                let (node, request) = if self.fences.is_empty() || bytes.rarely(16) {
+                    (node(bytes.below(8)), JobId(bytes.u32()))
+                } else {
+                    self.fences.swap_remove(bytes.below(self.fences.len().min(256)))
+                };
+                let outcome = if bytes.bool() { Fenced::Confirmed } else { Fenced::Failed };
+                Input::Fenced { node, request, outcome }
+            }
+        };
+        self.handle(input);
+    }
+
     fn report(&mut self, bytes: &mut Bytes<'_>) {
         let outcome =
             bytes.pick(&[Outcome::Running, Outcome::Stopped, Outcome::Partial, Outcome::Failed]);
@@ -286,7 +361,9 @@ impl Play {
         let set = GroupSet(if bytes.bool() { u32::MAX } else { bytes.u32() });
         let command = match bytes.below(16) {
             0 => Command::Shutdown,
-            1..=3 => Command::Standby,
+            1 => Command::Fence(node(bytes.below(8))),
+            2 => Command::ConfirmDead(node(bytes.below(8))),
+            3 => Command::Standby,
             4..=7 => Command::HandOver(set),
             8..=11 => Command::Takeover(set),
             _ => Command::Failback(set),
@@ -309,10 +386,11 @@ impl Play {
         let memory = (!memory.is_empty()).then_some(&memory[..]);
         let identity = Play::identity(self.incarnation, memory, self.now.min(FAR));
         let now = Instant::from_micros(self.now);
-        self.cluster = Cluster::new(self.setup.config(self.me), &identity, now);
+        self.cluster = Cluster::new(self.config.clone(), &identity, now);
         self.sent = self.now;
         self.links_up = LinkSet::EMPTY;
         self.jobs.clear();
+        self.fences.clear();
         self.drain(None);
     }
 
@@ -324,12 +402,13 @@ impl Play {
         } else {
             self.body(bytes)
         };
-        let peer = (self.me + 1 + bytes.below(self.setup.nodes - 1)) % self.setup.nodes;
+        let peers: Vec<NodeId> = self.config.voters().collect();
+        let peer = bytes.pick(&peers);
         let clock = self.ahead.saturating_add(self.now);
         let header = Header {
             key: 1,
             tag: if bytes.rarely(4) { 1 } else { 0x5151 },
-            node: node(if bytes.rarely(8) { bytes.below(8) } else { peer }),
+            node: if bytes.rarely(8) { node(bytes.below(8)) } else { peer },
             incarnation: Incarnation(100 + bytes.pick(&[0, 0, 0, 0, 0, 1, 1, 2, 3])),
             sequence: match bytes.below(16) {
                 0 => bytes.u64(),
@@ -343,23 +422,28 @@ impl Play {
     }
 
     fn body(&self, bytes: &mut Bytes<'_>) -> Body {
-        let groups = if bytes.rarely(8) { bytes.below(GROUPS_MAX + 1) } else { self.setup.groups };
+        let groups =
+            if bytes.rarely(8) { bytes.below(GROUPS_MAX + 1) } else { self.config.groups.len() };
         let flags = if bytes.rarely(64) { bytes.u8() } else { 8 };
-        let names = self.setup.config(self.me).names();
         Body {
             count: bytes.u16(),
             flags: NodeFlags::default()
                 .with_standby(flags & 1 != 0)
                 .with_leaving(flags & 2 != 0)
                 .with_goodbye(flags & 4 != 0)
-                .with_ready(flags & 8 != 0),
+                .with_ready(flags & 8 != 0)
+                .with_witness(flags & 16 != 0),
             digest: if bytes.rarely(16) { 1 } else { 7 },
             voters: if bytes.rarely(16) { 1 } else { 9 },
-            names: if bytes.rarely(16) { 1 } else { names },
             predecessor: bytes.bool().then(|| Incarnation(100 + u64::from(bytes.u8() % 4))),
             heard: (0..bytes.pick(&[1, 1, 1, 2, 3, 0])).map(|_| self.echo(bytes)).collect(),
-            // The last ones are like those before when the bytes are few.
-            groups: (0..groups).map(|_| self.part(bytes)).collect(),
+            references: bytes.u8() % 4,
+            witnesses: if bytes.rarely(16) {
+                (0..bytes.below(VOTERS_MAX + 1)).map(|_| NameHash(bytes.u32())).collect()
+            } else {
+                self.config.witnesses.clone()
+            },
+            groups: (0..groups).map(|index| self.part(bytes, index)).collect(),
             grants: (0..groups).map(|_| self.vote(bytes)).collect(),
         }
     }
@@ -367,7 +451,7 @@ impl Play {
     fn echo(&self, bytes: &mut Bytes<'_>) -> Heard {
         let ours = self.incarnation - u64::from(bytes.rarely(16));
         Heard {
-            node: node(if bytes.rarely(16) { bytes.below(8) } else { self.me }),
+            node: if bytes.rarely(16) { node(bytes.below(8)) } else { self.config.me },
             incarnation: Incarnation(if bytes.rarely(8) { bytes.u64() } else { ours }),
             sequence: match bytes.below(32) {
                 0 => bytes.u64(),
@@ -383,7 +467,7 @@ impl Play {
         }
     }
 
-    fn part(&self, bytes: &mut Bytes<'_>) -> GroupPart {
+    fn part(&self, bytes: &mut Bytes<'_>, index: usize) -> GroupPart {
         let phases = [
             Phase::Stopped,
             Phase::Running,
@@ -393,7 +477,10 @@ impl Play {
             Phase::Unknown,
         ];
         let flags = if bytes.rarely(64) { bytes.u8() } else { 0 };
+        let lease = self.config.lease(group(index)).micros();
+        let place = if bytes.rarely(8) { bytes.below(40) } else { index };
         GroupPart {
+            name: NameHash(place as u32),
             phase: bytes.pick(&phases),
             flags: GroupFlags::default()
                 .with_wanted(flags & 1 != 0)
@@ -401,7 +488,7 @@ impl Play {
                 .with_declined(flags & 4 != 0),
             claim: bytes.bool().then(|| ClaimPart {
                 behind: if bytes.rarely(8) { bytes.u64() } else { u64::from(bytes.u16()) },
-                lease: if bytes.rarely(8) { bytes.u64() } else { self.setup.lease() },
+                lease: if bytes.rarely(8) { bytes.u64() } else { lease },
             }),
             term: Term {
                 count: if bytes.rarely(4) { u32::MAX } else { u32::from(bytes.u8() % 16) },
@@ -412,7 +499,7 @@ impl Play {
     }
 
     fn vote(&self, bytes: &mut Bytes<'_>) -> GrantPart {
-        let to = node(if bytes.rarely(64) { bytes.below(8) } else { self.me });
+        let to = if bytes.rarely(64) { node(bytes.below(8)) } else { self.config.me };
         match bytes.below(4) {
             0 => GrantPart::None,
             1 => GrantPart::Other {
