@@ -53,6 +53,15 @@ pub struct Options {
     pub state_dir: PathBuf,
 }
 
+/// The core's settings by a checked configuration, for tests that hold the two checks together.
+///
+/// # Errors
+/// What the configuration check should have refused.
+#[cfg(feature = "_sim")]
+pub fn core_config(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+    settings::settings(config, me)
+}
+
 /// Runs the engine until it ends; the exit code is for the supervisor.
 pub fn run(options: &Options) -> u8 {
     let started = clock::now();
