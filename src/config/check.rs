@@ -1,6 +1,7 @@
 //! Comparing what was written with itself: the only maker of a [`Config`].
 use super::diagnostic::{At, Located, Report};
 use super::raw::{Raw, RawGroup, RawResource, RawTiming};
+use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
@@ -26,6 +27,8 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     check_timing(&raw.timing, report);
     let links = check_links(&raw, report);
     check_groups(&raw, report);
+    let timing = raw.timing.values();
+    let references = references::check(&raw.references, &timing, &raw.groups, report);
     let mut nodes: Vec<String> = raw.nodes.into_iter().map(|node| node.value).collect();
     nodes.sort();
     let groups: Vec<Group> =
@@ -34,26 +37,33 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     if report.errors() > 0 {
         return None;
     }
-    let timing = raw.timing;
     Some(Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
-        timing: Timing {
-            interval: timing.interval.value,
-            warn: timing.warn.value,
-            dead: timing.dead.value,
-            initial_dead: timing.initial_dead.value,
-            failback_delay: timing.failback_delay.value,
-        },
+        timing,
         rule: raw.rule,
         stop_failure: raw.stop_failure,
+        probe: raw.probe,
+        references,
         keys,
         links,
         groups,
         log: raw.log,
         realtime: raw.realtime,
     })
+}
+
+impl RawTiming {
+    fn values(&self) -> Timing {
+        Timing {
+            interval: self.interval.value,
+            warn: self.warn.value,
+            dead: self.dead.value,
+            initial_dead: self.initial_dead.value,
+            failback_delay: self.failback_delay.value,
+        }
+    }
 }
 
 fn check_nodes(raw: &Raw, report: &mut Report) {

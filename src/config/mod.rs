@@ -13,6 +13,7 @@ mod latido;
 mod lease;
 mod migrate;
 mod raw;
+mod references;
 mod suggest;
 mod values;
 
@@ -23,6 +24,7 @@ pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use references::References;
 pub use values::format_duration;
 
 use std::net::IpAddr;
@@ -44,6 +46,10 @@ pub struct Config {
     pub rule: Rule,
     /// What happens when a resource cannot be stopped.
     pub stop_failure: StopFailure,
+    /// Addresses are probed (RFC 5227) before they are taken from a silent node.
+    pub probe: bool,
+    /// What tells whether this node is connected.
+    pub references: References,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.

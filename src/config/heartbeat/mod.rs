@@ -8,6 +8,7 @@ mod directives;
 mod hacf;
 mod haresources;
 mod media;
+mod references;
 
 use super::diagnostic::{At, Located, Report};
 use super::files;
@@ -40,6 +41,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     let cluster = cluster_name(&hacf.nodes);
     let keys = authkeys::read(&dir.join("authkeys"), &cluster, report);
     let timing = timing(&hacf, At::file(file), report);
+    let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
     Some(Raw {
         source: Source::Heartbeat(dir.to_path_buf()),
         whole: At::file(file),
@@ -48,6 +50,8 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         // Without fencing there is nothing that could make a failed stop safe; the service counts.
         rule: Rule::AssumeDead,
         stop_failure: StopFailure::Release,
+        probe: true,
+        references,
         keys,
         nodes: hacf.nodes,
         links: hacf.media,

@@ -1,6 +1,7 @@
 //! `latido.toml` → `Raw`. Every key is known or an error.
 mod group;
 mod link;
+mod references;
 mod table;
 
 use super::diagnostic::{At, Located, Report};
@@ -43,6 +44,8 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         timing: read_timing(&document, report),
         rule,
         stop_failure,
+        probe: references::read_probe(&document, rule, report),
+        references: references::read(&document, report),
         keys: read_keys(&document, path, report),
         links,
         links_unread,
