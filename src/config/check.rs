@@ -3,6 +3,7 @@ use super::compare::rule_name;
 use super::diagnostic::{At, Located, Report};
 use super::fence;
 use super::raw::{Raw, RawGroup, RawResource, RawTiming};
+use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
@@ -30,6 +31,8 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     check_groups(&raw, report);
     fence::check(&raw, report);
     let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
+    let timing = raw.timing.values();
+    let references = references::check(&raw.references, &timing, &raw.groups, report);
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
     let groups: Vec<Group> =
@@ -38,27 +41,34 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     if report.errors() > 0 {
         return None;
     }
-    let timing = raw.timing;
     Some(Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
-        timing: Timing {
-            interval: timing.interval.value,
-            warn: timing.warn.value,
-            dead: timing.dead.value,
-            initial_dead: timing.initial_dead.value,
-            failback_delay: timing.failback_delay.value,
-        },
+        timing,
         rule: raw.rule,
         stop_failure: raw.stop_failure,
         fencing,
+        probe: raw.probe,
+        references,
         keys,
         links,
         groups,
         log: raw.log,
         realtime: raw.realtime,
     })
+}
+
+impl RawTiming {
+    fn values(&self) -> Timing {
+        Timing {
+            interval: self.interval.value,
+            warn: self.warn.value,
+            dead: self.dead.value,
+            initial_dead: self.initial_dead.value,
+            failback_delay: self.failback_delay.value,
+        }
+    }
 }
 
 fn check_nodes(raw: &Raw, report: &mut Report) {

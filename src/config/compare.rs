@@ -20,7 +20,12 @@ impl Config {
 
     /// Of the list of voters.
     pub fn voters_digest(&self) -> u32 {
-        digest(["voters"].into_iter().chain(self.nodes.iter().map(String::as_str)))
+        digest(["voters"].into_iter().chain(self.voters()))
+    }
+
+    /// The names of all who vote.
+    pub fn voters(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(String::as_str)
     }
 
     /// Everything cluster-wide, in a fixed order.
@@ -41,6 +46,7 @@ impl Config {
         if self.rule == Rule::Fencing {
             facts.push(time("fence delay", self.fencing.delay));
         }
+        facts.extend(self.guard_facts().into_iter().map(|(what, value)| Fact::new(what, value)));
         let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
         facts.push(Fact::new("groups, in this order", names.join(", ")));
         for group in &self.groups {

@@ -14,6 +14,7 @@ mod latido;
 mod lease;
 mod migrate;
 mod raw;
+mod references;
 mod suggest;
 mod values;
 
@@ -27,6 +28,7 @@ pub use fence::{
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use references::References;
 pub use values::format_duration;
 
 use std::net::IpAddr;
@@ -50,6 +52,10 @@ pub struct Config {
     pub stop_failure: StopFailure,
     /// Devices that switch nodes off, and what this machine does to itself.
     pub fencing: Fencing,
+    /// Addresses are probed (RFC 5227) before they are taken from a silent node.
+    pub probe: bool,
+    /// What tells whether this node is connected.
+    pub references: References,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.

@@ -9,6 +9,7 @@ mod reload;
 mod senses;
 mod settings;
 mod turn;
+mod voters;
 
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
@@ -49,6 +50,17 @@ pub struct Options {
     pub node: Option<String>,
     /// The runtime directory.
     pub runtime_dir: PathBuf,
+    /// Where the list of voters in force is noted.
+    pub state_dir: PathBuf,
+}
+
+/// The core's settings by a checked configuration, for tests that hold the two checks together.
+///
+/// # Errors
+/// What the configuration check should have refused.
+#[cfg(feature = "_sim")]
+pub fn core_config(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+    settings::settings(config, me, true)
 }
 
 /// Runs the engine until it ends; the exit code is for the supervisor.
@@ -112,7 +124,9 @@ fn serve(
     let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let wanted = [signal::TERMINATE, signal::INTERRUPT, signal::HANGUP];
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
-    let settings = settings::settings(config, me)?;
+    let voters = voters::VoterList::new(config, &options.state_dir, me);
+    let in_force = voters.look()? == voters::Noted::InForce;
+    let settings = settings::settings(config, me, in_force)?;
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
@@ -124,6 +138,7 @@ fn serve(
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
     teller.receive_log(config.log.debug);
     introduce(config, me, &teller);
+    let voters = voters.notary(teller.clone()).map_err(say("cannot start a thread"))?;
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     // Other threads start before the priority is raised: only the engine's own is.
@@ -167,6 +182,7 @@ fn serve(
         troubles,
         signals,
         guardian: supervisor::guardian(),
+        voters,
         notify: Notify::from_env(),
         tongue,
         vouch,
@@ -375,7 +391,12 @@ mod tests {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&keys, private).expect("mode");
         let source = Source::Latido(config);
-        let options = Options { source, node: Some("a".into()), runtime_dir: "/dev/null/x".into() };
+        let options = Options {
+            source,
+            node: Some("a".into()),
+            runtime_dir: "/dev/null/x".into(),
+            state_dir: "/dev/null/x".into(),
+        };
         assert_eq!(run(&options), supervisor::EXIT_BUSY);
         assert_eq!(final_at_first(true, supervisor::EXIT_BUSY), 1);
         std::fs::remove_dir_all(&dir).expect("remove");

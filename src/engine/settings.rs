@@ -13,11 +13,15 @@ const BLACKOUT: Duration = Duration::from_millis(10_000);
 /// A fence that failed is tried again after so long.
 const FENCE_RETRY: Duration = Duration::from_millis(10_000);
 
-/// The core's settings for this node.
+/// The core's settings for this node. `in_force`: the list of voters was shown by every node.
 ///
 /// # Errors
 /// What the configuration check should have refused.
-pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+pub(super) fn settings(
+    config: &Config,
+    me: usize,
+    in_force: bool,
+) -> Result<crate::core::Config, String> {
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
     let groups = config.groups.iter().map(|group| {
         Ok(GroupSettings {
@@ -34,7 +38,7 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
         me: node(me)?,
         nodes: config.nodes.len(),
         witnesses: heapless::Vec::new(),
-        in_force: true,
+        in_force,
         interval: span(timing.interval),
         warn: span(timing.warn),
         dead: span(timing.dead),

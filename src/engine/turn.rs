@@ -60,6 +60,8 @@ pub(super) struct Parts {
     pub(super) troubles: Troubles,
     pub(super) signals: Signals,
     pub(super) guardian: Option<OwnedFd>,
+    /// Notes that the list of voters is in force.
+    pub(super) voters: std::sync::mpsc::SyncSender<()>,
     pub(super) notify: Notify,
     pub(super) tongue: Tongue,
     pub(super) vouch: Vouch,
@@ -397,7 +399,9 @@ impl Engine {
                     }
                 }
                 // There is no hardware to be petted; nothing is configured that would ask.
-                Output::Watchdog(Watchdog::Pet) | Output::Ask { .. } | Output::InForce => {}
+                Output::Watchdog(Watchdog::Pet) | Output::Ask { .. } => {}
+                // Full: it is being noted.
+                Output::InForce => drop(self.parts.voters.try_send(())),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),

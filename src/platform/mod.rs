@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod clock;
 pub mod filter;
 pub mod gate;
+pub mod icmp;
 pub mod local;
 pub mod mailbox;
 pub mod namespace;

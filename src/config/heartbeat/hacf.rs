@@ -3,6 +3,7 @@ use super::super::diagnostic::{At, Located, Report};
 use super::super::suggest::did_you_mean;
 use super::super::values;
 use super::super::{Failback, Log, Medium};
+use super::references::References;
 use super::{Word, directives, media, stonith};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(in super::super) struct HaCf {
     pub(super) media: Vec<Located<Medium>>,
     /// There are media that could not be read, which has been reported.
     pub(super) media_unread: bool,
+    pub(super) references: References,
     pub(super) failback: Option<Failback>,
     pub(super) stonith: Vec<stonith::Line>,
     pub(super) log: Log,
@@ -44,6 +46,7 @@ impl Default for HaCf {
             baud: 19_200,
             media: Vec::new(),
             media_unread: false,
+            references: References::default(),
             failback: None,
             stonith: Vec::new(),
             log: Log::default(),
@@ -153,6 +156,9 @@ impl HaCf {
                 None => {}
             },
             "stonith" | "stonith_host" => stonith::read(self, name, words, report),
+            "ping" | "ping6" | "ping_group" => self.references.read(name, words, report),
+            "deadping" => self.references.read_dead(name, words, report),
+            "respawn" if self.references.read_ipfail(words) => {}
             _ => directives::other(name, words, report),
         }
     }

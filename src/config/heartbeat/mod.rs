@@ -8,6 +8,7 @@ mod directives;
 mod hacf;
 mod haresources;
 mod media;
+mod references;
 mod stonith;
 
 use super::diagnostic::{At, Located, Report};
@@ -46,6 +47,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     // What it means: with a device nobody takes over before it has shot, without one at once.
     let rule = if devices.is_empty() { Rule::AssumeDead } else { Rule::Fencing };
     let fencing = RawFencing { devices, ..RawFencing::none(At::file(file)) };
+    let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
     Some(Raw {
         source: Source::Heartbeat(dir.to_path_buf()),
         whole: At::file(file),
@@ -54,6 +56,8 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         rule,
         stop_failure: default_stop_failure(rule, false),
         fencing,
+        probe: rule == Rule::AssumeDead,
+        references,
         keys,
         nodes: hacf.nodes,
         links: hacf.media,

@@ -2,6 +2,7 @@
 mod fence;
 mod group;
 mod link;
+mod references;
 mod table;
 
 use super::diagnostic::{At, Located, Report};
@@ -47,6 +48,8 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         rule,
         stop_failure,
         fencing,
+        probe: references::read_probe(&document, rule, report),
+        references: references::read(&document, report),
         keys: read_keys(&document, path, report),
         links,
         links_unread,
