@@ -101,8 +101,6 @@ fn what_is_not_done_is_named() {
         ("deadping 10", "deadping is not used"),
         ("ping 192.168.1.1", "ping is not used"),
         ("ping_group routers 10.0.0.1 10.0.0.2", "ping_group is not used"),
-        ("stonith baytech /etc/ha.d/conf/baytech", "stonith is not used"),
-        ("stonith_host * baytech 10.0.0.3 user secret", "stonith_host is not used"),
         ("watchdog /dev/watchdog", "watchdog is not used"),
         ("respawn hacluster /usr/lib/heartbeat/ipfail", "ipfail is not started"),
         ("respawn root /usr/bin/thing", "/usr/bin/thing is not started"),

@@ -82,6 +82,7 @@ fn a_node_that_cannot_stop_its_service_resets_itself_where_that_is_wanted() {
     assert_eq!(code, 1, "{said}");
     pair.owned("laptop");
     taken_after_off(&pair, "laptop", "reset pi");
+    pair.boot("pi");
     pair.met();
     pair.settled(GROUP, "laptop");
     assert_eq!(pair.orders(), ["reset pi"]);
