@@ -18,6 +18,7 @@ use crate::core::id::{GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
+use crate::fence::{Fences, Own};
 use crate::link::Opener;
 use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
@@ -59,7 +60,7 @@ pub struct Options {
 /// What the configuration check should have refused.
 #[cfg(feature = "_sim")]
 pub fn core_config(config: &Config, me: usize) -> Result<crate::core::Config, String> {
-    settings::settings(config, me)
+    settings::settings(config, me, true)
 }
 
 /// Runs the engine until it ends; the exit code is for the supervisor.
@@ -147,11 +148,16 @@ fn serve(
     let resources = resources(config, me, shared.clone(), report_sender)?;
     let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
     let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
+    let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+    let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
+    let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
 
     let gate = LeaseGate::open(config, runtime.path(), &teller);
     let running: Arc<AtomicU64> = Arc::default();
-    let facts = facts(config, &teller, &gate, started);
+    let mut facts = facts(config, &teller, &gate, started);
+    facts.fences = fences.board().clone();
+    facts.node = config.nodes.get(me).cloned().unwrap_or_default();
     let (server, control, troubles) =
         control(options, config, me, runtime, &teller, &running, facts)
             .map_err(say("cannot open the control socket"))?;
@@ -183,13 +189,16 @@ fn serve(
         shared,
         running,
         gate,
+        fences,
+        fenced,
+        own,
     })
     .map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
         tell_not_stopped(runtime, config, engine.not_stopped());
     }
-    engine.dismiss().end(code == 0, &teller);
+    engine.dismiss(code == 0).end(code == 0, &teller);
     drop(server);
     teller.finish();
     Ok(code)
@@ -237,6 +246,23 @@ fn note(
 /// Until when the predecessor's engine vouched for each group, read before it is overwritten.
 fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
     std::array::from_fn(|index| Instant::from_micros(vouch.get(index)))
+}
+
+fn fences(
+    config: &Config,
+    me: usize,
+    reports: crate::platform::mailbox::Sender<crate::fence::Report>,
+) -> std::io::Result<Fences> {
+    let report = move |report| {
+        reports.put(report);
+    };
+    Fences::start(config, me, report)
+}
+
+/// The command by which this machine ends itself, made ready.
+fn own(config: &Config, me: usize) -> std::io::Result<Option<Own>> {
+    let node = config.nodes.get(me).map_or("", String::as_str);
+    config.fencing.own.as_ref().map(|own| Own::start(own, node)).transpose()
 }
 
 fn resources(
@@ -319,6 +345,10 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
             Level::Warning,
             "rule assume-dead: a silent peer is assumed dead; with every path cut, both nodes own \
              everything",
+        ),
+        config::Rule::Fencing => teller.say(
+            Level::Info,
+            "rule fencing: nobody takes over from a silent peer before its power is proven to be off",
         ),
         config::Rule::Majority => teller.say(
             Level::Info,

@@ -46,16 +46,19 @@ pub(super) fn settings(
         failback_delay: span(timing.failback_delay),
         rule: match config.rule {
             Rule::AssumeDead => crate::core::Rule::AssumeDead,
+            Rule::Fencing => crate::core::Rule::Fencing,
             Rule::Majority => crate::core::Rule::Majority,
         },
         blackout: BLACKOUT,
         stop_failure: match config.stop_failure {
             StopFailure::Release => core::StopFailure::Release,
             StopFailure::Block => core::StopFailure::Block,
+            StopFailure::Reset => core::StopFailure::Reset,
+            StopFailure::Fence => core::StopFailure::Fence,
         },
-        fence_delay: Duration::ZERO,
+        fence_delay: span(config.fencing.delay),
         fence_retry: FENCE_RETRY,
-        reset_takes: None,
+        reset_takes: config.fencing.own.as_ref().map(|own| span(own.takes)),
         watchdog: None,
         references: 0,
         settle: None,
@@ -70,7 +73,8 @@ pub(super) fn settings(
     crate::core::Config::new(settings).map_err(|error| {
         match error {
             ConfigError::Voters => {
-                "rule assume-dead is for exactly two nodes, majority for three to eight"
+                "rules assume-dead and fencing are for exactly two nodes, majority for three to \
+                 eight"
             }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",
