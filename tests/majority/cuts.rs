@@ -154,11 +154,10 @@ fn isolate(trio: &Trio, voter: &'static str, near: bool, isolation: Isolation) {
     let done = Instant::now();
     let expected = if voter == owner { Trio::peer_of(owner) } else { owner };
     // In one direction datagrams of clients are lost as well: nobody answers across.
-    serves(trio, expected, &cut);
-    let served = trio.first_answer(expected, done).expect("it has answered");
+    let served = trio.first_answer(expected, done);
     std::thread::sleep(hold(trio));
     serves(trio, expected, &cut);
-    let pause = trio.own_pause(done, Instant::now());
+    trio.within_bound(&format!("{what}: served"), served - done, done);
     let mended = Instant::now();
     set_isolated(trio, voter, near, isolation, false);
     let now_owner = trio.owner();
@@ -166,8 +165,6 @@ fn isolate(trio: &Trio, voter: &'static str, near: bool, isolation: Isolation) {
     trio.answered(now_owner);
     let to = Instant::now();
     trio.never_two(&what, from, to);
-    let allowed = trio.bound + pause * 2 + ms(20);
-    assert!(served - done <= allowed, "{what}: served after {:?}, {pause:?}", served - done);
     println!("{what}: served after {:.1?}; mended in {:.0?}", served - done, to - mended);
 }
 
@@ -191,28 +188,72 @@ fn an_isolated_voter_never_answers_beside_the_majority() {
 fn three_voters_without_each_other_serve_nobody_until_two_have_met() {
     let trio = Trio::running(TIMING, ms(2));
     let all = wires();
-    let owner = trio.owner();
-    let from = Instant::now();
+    let (owner, from) = (trio.owner(), Instant::now());
     trio.set_cut(&all, true);
     let silent = || {
         let answers = |client: &&str| trio.client(client).last_answer().expect("answered before");
         let last = CLIENTS.iter().map(answers).map(|(_, at)| at).max();
         last.filter(|at| at.elapsed() > hold(&trio))
     };
-    let last = trio.wait("silence", silent);
-    // Mended as far as the owner's LAN goes: its clients could reach it, and it is alone.
-    std::thread::sleep(hold(&trio));
-    let still = Instant::now();
-    assert!(last < still);
+    trio.wait("silence", silent);
     trio.wait("nobody to have the address", || trio.holders(VIRTUAL).is_empty().then_some(()));
     let other = Trio::peer_of(owner);
-    let between = [wire("west", "middle"), wire("middle", "east"), wire(WITNESS, "middle")];
-    let lan = if other == "pi" { wire("pi", "west") } else { wire("laptop", "east") };
-    trio.set_cut(&between, false);
-    trio.set_cut(&[lan], false);
+    // The other one and the third vote meet again, over the LAN alone.
+    let switch = LAN.iter().find(|(_, name)| *name == other).expect("on the LAN").0;
+    let trunks = [wire("west", "middle"), wire("middle", "east")];
+    let ports = [wire(WITNESS, "middle"), wire(other, switch)];
+    trio.set_cut(&[trunks, ports].concat(), false);
     trio.answered(other);
     trio.set_cut(&all, false);
     trio.steady(other);
     trio.answered(other);
     trio.never_two("all cables", from, Instant::now());
+}
+
+/// A client behind a cable that was cut while the group moved is led to the new owner when the
+/// cable is mended, although no node was ever silent.
+fn lead_back(trio: &Trio, cut: impl Fn(&Trio, bool), what: &str) {
+    let from = Instant::now();
+    if trio.owner() != "pi" {
+        let (code, said) = trio.latido("pi", &["takeover"]);
+        assert_eq!(code, 0, "{said}");
+    }
+    trio.steady("pi");
+    trio.answered("pi");
+    cut(trio, true);
+    if trio.owner() == "pi" {
+        let (code, said) = trio.latido("laptop", &["takeover"]);
+        assert_eq!(code, 0, "{said}");
+    }
+    trio.answered_by(trio.client("east"), "laptop");
+    // The new owner has announced itself for the last time, 5 s after it began.
+    let begun = trio.lab.ownership().of(VIRTUAL).last().unwrap().from;
+    while begun.elapsed() < ms(5500) {
+        std::thread::sleep(ms(10));
+    }
+    let mended = Instant::now();
+    cut(trio, false);
+    trio.answered_by(trio.client("west"), "laptop");
+    // Left alone the client's kernel asks for the old owner for five seconds and more.
+    assert!(mended.elapsed() < ms(3000), "{what}: led back after {:?}", mended.elapsed());
+    trio.steady("laptop");
+    trio.never_two(what, from, Instant::now());
+    println!("{what}: led back after {:.1?}", mended.elapsed());
+}
+
+#[test]
+fn clients_behind_a_cut_cable_are_led_to_the_new_owner_when_it_is_mended() {
+    let trio = Trio::running(TIMING, ms(2));
+    let trunk = |trio: &Trio, cut| trio.set_cut(&[wire("west", "middle")], cut);
+    lead_back(&trio, trunk, "a trunk of the LAN");
+    if long() {
+        // Heard by all the others, all the time.
+        let deaf = |trio: &Trio, cut| {
+            set_isolated(trio, "pi", false, Isolation::Deaf, cut);
+            trio.wait("the end of its lease", || {
+                (!cut || trio.holders(VIRTUAL) == ["laptop"]).then_some(())
+            });
+        };
+        lead_back(&trio, deaf, "all cables, towards the owner");
+    }
 }

@@ -10,6 +10,7 @@
 //!
 //! A cable has the same name at both ends: links are told apart by their place in the configuration,
 //! which is the same on all three.
+use crate::stalls::Stalls;
 use crate::verdict::{changes_certain, changes_received};
 use crate::world::{self, PORT, PROGRAM, SOON, Scene, group_of};
 use latido::lab::plan::{Machine, Network, Plan, Port, Switch, Trunk};
@@ -41,6 +42,9 @@ pub(crate) struct Timing {
     pub(crate) stop: Duration,
 }
 
+/// What a packet, a wake-up and the address itself may take on top of the bound.
+const ALLOWANCE: Duration = ms(20);
+
 /// The shortest that are promised.
 pub(crate) const FAST: Timing = Timing { interval: ms(10), dead: ms(30), stop: ms(10) };
 
@@ -49,6 +53,7 @@ pub(crate) struct Trio {
     // Dropped first: they ask nodes that are about to go.
     clients: Vec<Client>,
     scene: Scene,
+    stalls: Stalls,
     pub(crate) timing: Timing,
     /// From an owner's last sign of life until another node starts the group, as `check` says.
     pub(crate) bound: Duration,
@@ -139,7 +144,7 @@ impl Trio {
         scene.serve(VIRTUAL);
         scene.toml(&text(timing));
         let bound = bound(&scene);
-        let mut trio = Trio { clients: Vec::new(), scene, timing, bound };
+        let mut trio = Trio { clients: Vec::new(), scene, stalls: Stalls::start(), timing, bound };
         // From now on cables are cut at once.
         trio.set_cut(&wires(), false);
         trio.start_all();
@@ -277,17 +282,57 @@ impl Trio {
         );
     }
 
-    /// When a client was first answered by `node`, asked after `since`.
-    pub(crate) fn first_answer(&self, node: &str, since: Instant) -> Option<Instant> {
-        let now = Instant::now();
-        let answers = self.clients.iter().flat_map(|client| client.answers(since, now));
-        answers.filter(|one| one.server == node && one.asked > since).map(|one| one.at).min()
+    /// Waits until a client was answered by `node`, asked after `since`; when it was, for the first
+    /// time.
+    pub(crate) fn first_answer(&self, node: &str, since: Instant) -> Instant {
+        self.wait(format!("an answer of {node}"), || {
+            let now = Instant::now();
+            let answers = self.clients.iter().flat_map(|client| client.answers(since, now));
+            answers.filter(|one| one.server == node && one.asked > since).map(|one| one.at).min()
+        })
     }
 
-    /// The longest time for which a client itself did not run: no figure is better than that.
-    pub(crate) fn own_pause(&self, from: Instant, to: Instant) -> Duration {
-        let pauses = self.clients.iter().map(|client| client.missed(from, to).own_pause);
-        pauses.max().unwrap_or_default()
+    /// When `node` last answered a client.
+    pub(crate) fn last_answer(&self, node: &str, since: Instant) -> Instant {
+        let now = Instant::now();
+        let answers = self.clients.iter().flat_map(|client| client.answers(since, now));
+        answers.filter(|one| one.server == node).map(|one| one.at).max().unwrap_or(since)
+    }
+
+    /// The longest time for which this machine stood still in a period.
+    pub(crate) fn stalled(&self, from: Instant, to: Instant) -> Duration {
+        self.stalls.worst(from, to)
+    }
+
+    /// Within microseconds no frame leaves or reaches a node, and all its daemons are killed. Its
+    /// interfaces are taken down later, in [`Trio::reboot`]: that holds a lock of the kernel which
+    /// the other nodes need to set the address, and which no other machine would wait for.
+    pub(crate) fn power_cut(&self, node: &str) -> Instant {
+        let ours = |wire: &Wire| match wire {
+            Wire::Port { machine, network } => machine == node || network.contains(node),
+            Wire::Trunk(_) => false,
+        };
+        let at = Instant::now();
+        self.set_cut(&wires().into_iter().filter(ours).collect::<Vec<_>>(), true);
+        self.strike(node, Signal::KILL);
+        at
+    }
+
+    /// Switches a node on again whose power was cut.
+    pub(crate) fn reboot(&self, node: &str) {
+        self.node(node).power_cut().unwrap();
+        self.boot(node);
+        // Of the others' cables to it; its own are new.
+        self.set_cut(&wires(), false);
+    }
+
+    /// Makes sure that what began at `since` took no longer than `check` says. What this machine
+    /// stood still meanwhile is not the daemons' doing: it is added, once for each side.
+    pub(crate) fn within_bound(&self, what: &str, took: Duration, since: Instant) {
+        let stalled = self.stalls.worst(since, since + took);
+        let allowed = self.bound + stalled * 2 + ALLOWANCE;
+        let bound = self.bound;
+        assert!(took <= allowed, "{what} after {took:?}; bound {bound:?}, stalled {stalled:?}");
     }
 }
 

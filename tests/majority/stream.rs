@@ -1,14 +1,14 @@
 //! Established TCP connections through the address: when it has moved, nothing more comes out of
 //! those to the old owner, whatever its kernel and its services still want to send.
-use crate::long;
 use crate::scene::{FAST, Trio, VIRTUAL, WITNESS, ms};
+use crate::strikes::revive;
 use crate::verdict::changes_received;
 use crate::world::PORT;
+use crate::{long, signal};
 use latido::lab::namespace::Namespace;
 use latido::lab::wait;
 use latido::platform::sched;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -247,12 +247,13 @@ fn connect() -> std::io::Result<TcpStream> {
     }
 }
 
-/// How often each is done.
+/// How often: half of them stopped, half of them killed.
 fn runs() -> u64 {
-    if long() { 100 } else { 5 }
+    if long() { 200 } else { 8 }
 }
 
-fn strike_with_connections(signal: Signal) {
+#[test]
+fn connections_to_a_struck_owner_are_silent_when_its_successor_answers() {
     let trio = Trio::running(FAST, ms(2));
     let _talkers = ["pi", "laptop"].map(|node| talker(&trio, node));
     let caller = Caller::start(trio.lab.client("east"));
@@ -263,38 +264,20 @@ fn strike_with_connections(signal: Signal) {
         caller.talks(owner, OPEN);
         std::thread::sleep(ms(run * 3 % 10));
         let (from, ended) = (Instant::now(), caller.ended());
-        trio.strike(owner, signal);
+        trio.strike(owner, signal(run));
         caller.talks(other, 1);
         // The old owner's kernel repeats what was never acknowledged; its service talks on.
-        let rest = if run % 25 == 4 { ms(1500) } else { trio.bound * 3 };
-        std::thread::sleep(rest);
+        std::thread::sleep(if run % 16 == 4 { ms(1500) } else { trio.bound * 3 });
         caller.talks(other, 1);
-        if signal == Signal::STOP {
-            trio.strike(owner, Signal::CONT);
-        } else {
-            trio.gone(owner);
-            trio.start(owner);
-        }
+        revive(&trio, owner, signal(run));
         trio.steady(other);
         caller.talks(other, OPEN);
         let heard = caller.since(from);
         let moves = trio.lab.ownership().held(VIRTUAL, from, Instant::now()).arrivals;
         let changes = changes_received(heard.iter().copied());
-        assert!(
-            changes <= moves,
-            "run {run}, SIG{signal:?} of {owner}: {changes} changes of who talks, {moves} moves"
-        );
-        assert!(heard.contains(&owner), "{owner} talked when it was struck");
-        println!("run {run}: {owner} to {other}, {} connections ended", caller.ended() - ended);
+        let what = format!("run {run}, SIG{:?} of {owner}", signal(run));
+        assert!(changes <= moves, "{what}: {changes} changes of who talks, {moves} moves");
+        assert!(heard.contains(&owner), "{what}: it talked when it was struck");
+        println!("{what}: {} connections ended", caller.ended() - ended);
     }
-}
-
-#[test]
-fn connections_to_a_stopped_owner_are_silent_when_its_successor_answers() {
-    strike_with_connections(Signal::STOP);
-}
-
-#[test]
-fn connections_to_a_killed_owner_are_silent_when_its_successor_answers() {
-    strike_with_connections(Signal::KILL);
 }
