@@ -407,6 +407,7 @@ impl Engine {
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
                 Output::Event(event) => {
                     self.note_stop(event);
+                    self.note_return(event);
                     self.parts.tongue.tell(self.now, Notice::Core(event));
                 }
                 Output::Restart => {
@@ -432,6 +433,15 @@ impl Engine {
                 self.blocked.set(group, false);
             }
             _ => {}
+        }
+    }
+
+    /// A way to another node is back: behind it may be clients who still send to whoever owned the
+    /// address before it was cut. What is not owned here is not announced.
+    fn note_return(&self, event: core::io::Event) {
+        use core::io::{Event, LinkState};
+        if matches!(event, Event::NodeAlive(_) | Event::PeerLink(_, _, LinkState::Up)) {
+            group_ids(self.parts.groups).for_each(|group| self.parts.resources.announce(group));
         }
     }
 
