@@ -232,7 +232,7 @@ pub enum Reason {
 }
 
 /// Why a group is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StopReason {
     /// The lease is over or about to be.
@@ -278,7 +278,7 @@ pub enum Timer {
 }
 
 /// What is known of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NodeState {
     /// Never heard.
@@ -310,7 +310,7 @@ pub enum LinkState {
 }
 
 /// What a node does with a group. The frames carry it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Phase {
     /// Not known yet: the daemon has just started.

@@ -34,5 +34,5 @@ pub mod wire;
 pub use cluster::Cluster;
 pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings};
 #[cfg(any(test, feature = "_sim"))]
-pub use inspect::Inspected;
+pub use inspect::{Inspected, identify_body};
 pub use memory::MEMORY_MAX;

@@ -126,7 +126,7 @@ pub struct Body {
 }
 
 /// What a node as a whole says of itself: bits of [`Body::flags`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeFlags(u8);
 
 macro_rules! flags {
@@ -159,7 +159,7 @@ flags!(NodeFlags {
 });
 
 /// What the sender heard of one incarnation of one voter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heard {
     /// Whom.
     pub node: NodeId,
@@ -174,7 +174,7 @@ pub struct Heard {
 }
 
 /// What the sender does with one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupPart {
     /// What it does with it.
     pub phase: Phase,
@@ -189,7 +189,7 @@ pub struct GroupPart {
 }
 
 /// Bits of [`GroupPart::flags`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupFlags(u8);
 
 flags!(GroupFlags {
@@ -202,7 +202,7 @@ flags!(GroupFlags {
 });
 
 /// A claim to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClaimPart {
     /// The claim's number (the sequence number of its first frame) lies so far before this frame's.
     pub behind: u64,
@@ -211,7 +211,7 @@ pub struct ClaimPart {
 }
 
 /// A grant of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GrantPart {
     /// To nobody, or to the sender itself.
     #[default]
