@@ -149,6 +149,22 @@ pub fn refusal(refusal: Refusal, names: &Names) -> Answer {
             "the nodes' configurations differ",
             "copy the same file to every node and run `latido reload` there",
         ),
+        Refusal::NoSuchNode(node) => Answer::no(
+            format!("{} is this node, or owns no groups", names.node(node)),
+            "name another node of the cluster",
+        ),
+        Refusal::Fencing(node) => Answer::no(
+            format!("node {} is being fenced already", names.node(node)),
+            "see `latido status`",
+        ),
+        Refusal::NodeIsThere(node) => Answer::no(
+            format!("node {} was heard just now: it is not dead", names.node(node)),
+            "switch it off first, or use `latido standby` there",
+        ),
+        Refusal::WordDoesNotCount => Answer::no(
+            "under the rule majority nobody's word counts for a node's",
+            "wait: its lease ends by itself, and the majority takes over",
+        ),
         Refusal::Blocked(group) => {
             let name = names.group(group);
             Answer::no(

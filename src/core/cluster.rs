@@ -11,9 +11,13 @@
 //! Routes only; the rules live in `peer`, `voter`, `ownership`, `placement` and `command`.
 use super::config::{Config, Identity, Rule};
 use super::events::Events;
+use super::fence::Fence;
 use super::group::{Group, Job, JobKind};
-use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId};
-use super::io::{Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer};
+use super::guard::Guard;
+use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet};
+use super::io::{
+    Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer, Watchdog,
+};
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
@@ -27,8 +31,6 @@ const GOODBYES: u8 = 4;
 #[derive(Clone)]
 pub struct Cluster {
     pub(super) config: Config,
-    /// Digest of our list of groups.
-    pub(super) names: u32,
     pub(super) incarnation: Incarnation,
     pub(super) predecessor: Option<Incarnation>,
     pub(super) now: Instant,
@@ -61,6 +63,19 @@ pub struct Cluster {
     pub(super) random: u64,
     pub(super) told_links: [[Told; LINKS_MAX]; VOTERS_MAX],
     pub(super) told_differs: [bool; VOTERS_MAX],
+    pub(super) fences: [Fence; VOTERS_MAX],
+    pub(super) guard: Guard,
+    /// Every node was heard showing this list of voters, now or at an earlier start.
+    pub(super) in_force: bool,
+    pub(super) force_untold: bool,
+    /// Nodes that were heard showing it.
+    pub(super) showing: NodeSet,
+    /// The memory is being written.
+    pub(super) remembering: bool,
+    /// The memory could not be written: tried again then.
+    pub(super) unsaved_until: Option<Instant>,
+    /// The watchdog is to be petted.
+    pub(super) pet: bool,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -102,7 +117,14 @@ impl Cluster {
             random: identity.seed | 1,
             told_links: Default::default(),
             told_differs: [false; VOTERS_MAX],
-            names: config.names(),
+            fences: Default::default(),
+            guard: Guard::default(),
+            in_force: config.in_force || config.rule != Rule::Majority,
+            force_untold: false,
+            showing: NodeSet::EMPTY,
+            remembering: false,
+            unsaved_until: None,
+            pet: false,
             config,
         };
         for group in &mut cluster.groups {
@@ -122,6 +144,9 @@ impl Cluster {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
         self.notice_pause(now);
+        if !matches!(input, Input::NotRemembered) {
+            self.remembered();
+        }
         // A flood of worthless frames costs no decisions: nothing has changed, no time has passed.
         let mut changed = now > self.now;
         self.now = now;
@@ -139,6 +164,23 @@ impl Cluster {
                 self.report(group, job, outcome);
                 changed = true;
             }
+            Input::Fenced { node, request, outcome } => {
+                self.fenced(node, request, outcome);
+                changed = true;
+            }
+            Input::References { reached } => {
+                self.reaches(reached);
+                changed = true;
+            }
+            Input::Confirmed { references } => {
+                self.confirmed(references);
+                changed = true;
+            }
+            Input::Answered { group } => {
+                self.answered(group);
+                changed = true;
+            }
+            Input::NotRemembered => self.not_remembered(),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
                 changed = true;
@@ -156,7 +198,15 @@ impl Cluster {
             self.restart_told = true;
             return Some(Output::Restart);
         }
-        if ::core::mem::take(&mut self.dirty) {
+        if let Some(watchdog) = self.watchdog() {
+            return Some(Output::Watchdog(watchdog));
+        }
+        if self.remembered() {
+            self.turn();
+        }
+        if self.dirty && self.unsaved_until.is_none_or(|at| self.now >= at) {
+            self.dirty = false;
+            self.remembering = true;
             return Some(Output::Remember);
         }
         if let Some((group, job)) = self.unissued(|kind| matches!(kind, JobKind::Stop(_))) {
@@ -164,6 +214,12 @@ impl Cluster {
         }
         if let Some(transmit) = self.transmit(frame) {
             return Some(transmit);
+        }
+        if let Some((node, request)) = self.unissued_fence() {
+            return Some(Output::Fence { node, request });
+        }
+        if let Some(ask) = self.ask() {
+            return Some(ask);
         }
         if let Some((group, job)) =
             self.unissued(|kind| matches!(kind, JobKind::Start | JobKind::Adopt))
@@ -177,6 +233,9 @@ impl Cluster {
         if let Some(group) = announced {
             self.groups[group.index()].announce = false;
             return Some(Output::Announce { group });
+        }
+        if ::core::mem::take(&mut self.force_untold) {
+            return Some(Output::InForce);
         }
         if let Some((id, reply)) = self.reply.take() {
             return Some(Output::Reply { id, reply });
@@ -215,7 +274,16 @@ impl Cluster {
             consider(self.started + self.config.initial_dead, Timer::InitialDead);
         }
         consider(self.doubt_until, Timer::Silence);
-        for node in self.config.others() {
+        if let Some(at) = self.unsaved_until.filter(|_| self.dirty) {
+            consider(at, Timer::Lease);
+        }
+        if let Some(window) = self.asks_before_ready() {
+            consider(window, Timer::Silence);
+        }
+        for node in self.config.voters() {
+            if let Some((at, timer)) = self.fence_deadline(node) {
+                consider(at, timer);
+            }
             let peer = &self.peers[node.index()];
             for at in peer.deadlines(self.config.warn, self.config.dead).into_iter().flatten() {
                 consider(at, Timer::Silence);
@@ -259,7 +327,7 @@ impl Cluster {
                 self.counters.foreign += 1;
                 return false;
             }
-            Ok(header) if header.node.index() < self.config.voters => header,
+            Ok(header) if self.config.members().contains(header.node) => header,
             Ok(_)
             | Err(
                 DecodeError::Length | DecodeError::Version | DecodeError::Node | DecodeError::Body,
@@ -313,11 +381,8 @@ impl Cluster {
     }
 
     fn take(&mut self, link: LinkId, header: &Header, mut body: Body) -> bool {
-        if body.names != self.names {
-            // Its numbers mean other groups: what it does with them is not known.
-            body.groups.clear();
-            body.grants.clear();
-        }
+        // Where its list of groups is another, their numbers are too.
+        body.align(self.config.names());
         let judge = Judge {
             now: self.now,
             dead: self.config.dead,
@@ -332,9 +397,11 @@ impl Cluster {
         let peer = &mut self.peers[header.node.index()];
         let before = peer.incarnation;
         let taken = peer.take(&judge, header, body, echo, link);
+        self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
+                self.watch_force(header.node);
                 if new {
                     self.replaced(header.node, before);
                 }
@@ -402,6 +469,7 @@ impl Cluster {
             peer.excuse(late, now);
         }
         // Under `majority` the votes of others run out by themselves.
+        // Under `fencing` nobody took them: a peer needs our vote or a proof that we are off.
         if self.config.rule == Rule::AssumeDead && now.since(self.now) >= self.config.dead {
             self.void_own_votes();
         }
@@ -410,6 +478,10 @@ impl Cluster {
     fn turn(&mut self) {
         self.watch_peers();
         self.watch_ready();
+        for node in self.config.others() {
+            self.watch_fence(node);
+        }
+        self.watch_guard();
         for group in self.config.group_ids() {
             self.decide(group);
         }
@@ -421,7 +493,9 @@ impl Cluster {
         if self.ready {
             return;
         }
-        let seen = |node: NodeId| self.peers[node.index()].alive(self.now, self.config.dead);
+        let seen = |node: NodeId| {
+            self.peers[node.index()].alive(self.now, self.config.dead) || self.is_proven(node)
+        };
         let over = self.now.since(self.started) >= self.config.initial_dead;
         if over || self.config.others().all(seen) {
             self.ready = true;
@@ -432,7 +506,7 @@ impl Cluster {
     fn watch_peers(&mut self) {
         let (now, warn, dead) = (self.now, self.config.warn, self.config.dead);
         let waiting = !self.ready && now.since(self.started) < self.config.initial_dead;
-        for node in self.config.others() {
+        for node in self.config.voters() {
             let peer = &mut self.peers[node.index()];
             let state = peer.state(now, warn, dead, waiting);
             let told = ::core::mem::replace(&mut peer.told, state);
@@ -534,6 +608,61 @@ impl Cluster {
             self.goodbyes = self.goodbyes.saturating_sub(1);
             self.next_beat = self.now + self.config.interval.ratio(1, 4);
         }
+    }
+
+    /// What was to be written down is: it may be told. Whether anything has changed by that.
+    fn remembered(&mut self) -> bool {
+        if !::core::mem::take(&mut self.remembering) {
+            return false;
+        }
+        self.unsaved_until = None;
+        let mut changed = false;
+        for group in &mut self.groups {
+            if let Some(grant) = &mut group.grant {
+                changed |= !::core::mem::replace(&mut grant.saved, true);
+            }
+        }
+        changed
+    }
+
+    fn not_remembered(&mut self) {
+        if !::core::mem::take(&mut self.remembering) {
+            return;
+        }
+        self.dirty = true;
+        if self.unsaved_until.is_none() {
+            self.events.push(Event::NotRemembered);
+        }
+        self.unsaved_until = Some(self.now + self.config.interval);
+    }
+
+    /// A list of voters is in force once all its nodes were heard showing it.
+    fn watch_force(&mut self, node: NodeId) {
+        if self.in_force || self.peers[node.index()].body.voters != self.config.voters_digest {
+            return;
+        }
+        self.showing = self.showing.with(node);
+        if self.config.others().all(|node| self.showing.contains(node)) {
+            self.in_force = true;
+            self.force_untold = true;
+            self.events.push(Event::InForce);
+        }
+    }
+
+    /// What the watchdog is to be told now.
+    fn watchdog(&mut self) -> Option<Watchdog> {
+        for id in self.config.group_ids() {
+            if ::core::mem::take(&mut self.groups[id.index()].reset_unissued) {
+                return Some(Watchdog::Reset(id));
+            }
+        }
+        let pet = ::core::mem::take(&mut self.pet);
+        (pet && self.may_pet()).then_some(Watchdog::Pet)
+    }
+
+    /// The watchdog is due with every heartbeat.
+    pub(super) fn pet(&mut self) {
+        self.pet = true;
     }
 
     fn unissued(&mut self, wanted: impl Fn(JobKind) -> bool) -> Option<(GroupId, JobId)> {

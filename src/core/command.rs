@@ -16,6 +16,12 @@ impl Cluster {
             self.urgent = true;
             return Ok(());
         }
+        // What decides about life and death waits for nothing.
+        match command {
+            Command::Fence(node) => return self.fence_by_hand(node),
+            Command::ConfirmDead(node) => return self.confirm_dead(node),
+            _ => {}
+        }
         if self.shutting_down {
             return Err(Refusal::ShuttingDown);
         }
@@ -36,7 +42,7 @@ impl Cluster {
             }),
             Command::Takeover(groups) => self.take_over(chosen(groups)),
             Command::Failback(groups) => self.fail_back(chosen(groups)),
-            Command::Shutdown => Ok(()),
+            Command::Shutdown | Command::Fence(_) | Command::ConfirmDead(_) => Ok(()),
         }?;
         self.dirty = true;
         self.urgent = true;

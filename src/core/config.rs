@@ -1,9 +1,10 @@
 //! What the core is told at its birth, checked once.
-use super::id::{GroupId, Incarnation, LinkSet, NodeId};
+use super::id::{GroupId, Incarnation, LinkSet, NodeId, NodeSet};
 use super::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::seal::Keys;
 use super::time::{Duration, Instant};
+use super::wire::NameHash;
 use heapless::Vec;
 
 /// The raw settings; [`Config::new`] checks them against each other.
@@ -11,8 +12,13 @@ use heapless::Vec;
 pub struct Settings {
     /// This node.
     pub me: NodeId,
-    /// How many voters there are, this node included: 2 to 8.
-    pub voters: usize,
+    /// How many nodes there are, this one included: 2 to 8, numbered from 0.
+    pub nodes: usize,
+    /// The witnesses' names; they are numbered from the last voter downwards, so that a list with
+    /// one node more or less calls them the same.
+    pub witnesses: Vec<NameHash, VOTERS_MAX>,
+    /// Every node of this list of voters was once heard showing it (`majority`): claims may be made.
+    pub in_force: bool,
     /// Between two heartbeats.
     pub interval: Duration,
     /// Silence after which a node is late.
@@ -28,8 +34,22 @@ pub struct Settings {
     /// Under `majority`: a voter without memory of this boot grants nothing for at least so long,
     /// its own lease and the claim's if they are longer.
     pub blackout: Duration,
-    /// Whether a group that could not be stopped is released all the same.
-    pub release_on_stop_failure: bool,
+    /// What becomes of a group that could not be stopped.
+    pub stop_failure: StopFailure,
+    /// Under `fencing`: how long the node that does not shoot first waits.
+    pub fence_delay: Duration,
+    /// A fence that failed is tried again after so long.
+    pub fence_retry: Duration,
+    /// The longest time from [`Output::Watchdog`](super::io::Output::Watchdog) `Reset` until nothing
+    /// runs here any more; `None`: this node cannot reset itself.
+    pub reset_takes: Option<Duration>,
+    /// Timeout of the watchdog that is to be petted; `None`: there is none.
+    pub watchdog: Option<Duration>,
+    /// References that are configured, a group of them counting one.
+    pub references: u8,
+    /// How long a better connected node must be so before it gets the groups; `None`: references
+    /// move nothing.
+    pub settle: Option<Duration>,
     /// The groups.
     pub groups: Vec<GroupSettings, GROUPS_MAX>,
     /// For each link: it carries every n-th heartbeat (1: all of them). As many as there are links.
@@ -47,14 +67,32 @@ pub struct Settings {
 /// The settings of one group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSettings {
-    /// Hash of the group's name: how a restarted daemon finds it in its memory.
-    pub name: u32,
+    /// Hash of the group's name: what it is called in frames and in memory.
+    pub name: NameHash,
     /// Nodes that may own it, best first.
     pub prefer: Vec<NodeId, VOTERS_MAX>,
     /// Whether it returns to the best node on its own.
     pub failback: bool,
     /// The longest time its stop takes.
     pub stop_budget: Duration,
+    /// Whether the LAN is asked for its addresses before it is taken from a silent node.
+    pub ask: bool,
+    /// Whether this node is to reset itself when the lease ends before the group is stopped.
+    pub reset: bool,
+}
+
+/// What becomes of a group that could not be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum StopFailure {
+    /// It is released all the same.
+    Release,
+    /// It stays claimed, and the stop is tried again.
+    Block,
+    /// This node resets itself.
+    Reset,
+    /// It stays claimed; the other node fences this one.
+    Fence,
 }
 
 /// Who may own a group (design: quorum rules).
@@ -63,6 +101,8 @@ pub struct GroupSettings {
 pub enum Rule {
     /// Exactly two nodes; a silent peer is assumed dead. Not safe in a partition.
     AssumeDead,
+    /// Exactly two nodes; a group is taken from a silent peer only by a proof that it is off.
+    Fencing,
     /// Three to eight voters; a group belongs to whom a majority grants it, for as long as it does.
     Majority,
 }
@@ -83,10 +123,12 @@ pub struct Identity<'a> {
 /// Why settings are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigError {
-    /// `assume-dead` is for exactly two nodes, `majority` for three to eight voters.
+    /// `assume-dead` and `fencing` are for exactly two nodes, `majority` for three to eight voters.
     Voters,
-    /// This node is not among the voters, or a group prefers somebody who is not.
+    /// This node is not among the nodes, or a group prefers somebody who is not.
     Node,
+    /// `stop_failure` or a group asks for a reset, which this node cannot do.
+    Reset,
     /// interval < warn < dead ≤ an hour does not hold, or the interval is shorter than 1 ms.
     Times,
     /// A link that carries every zeroth heartbeat.
@@ -103,13 +145,19 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the first rule that they break.
     pub fn new(settings: Settings) -> Result<Config, ConfigError> {
-        let known = |node: &NodeId| node.index() < settings.voters;
-        match settings.rule {
-            Rule::AssumeDead if settings.voters != 2 => return Err(ConfigError::Voters),
-            Rule::Majority if !(3..=VOTERS_MAX).contains(&settings.voters) => {
-                return Err(ConfigError::Voters);
-            }
-            Rule::AssumeDead | Rule::Majority => {}
+        let known = |node: &NodeId| node.index() < settings.nodes;
+        let voters = settings.nodes + settings.witnesses.len();
+        let right = match settings.rule {
+            Rule::AssumeDead | Rule::Fencing => settings.nodes == 2 && voters == 2,
+            Rule::Majority => settings.nodes >= 2 && (3..=VOTERS_MAX).contains(&voters),
+        };
+        if !right {
+            return Err(ConfigError::Voters);
+        }
+        let resets = settings.stop_failure == StopFailure::Reset
+            || settings.groups.iter().any(|group| group.reset);
+        if resets && settings.reset_takes.is_none() {
+            return Err(ConfigError::Reset);
         }
         let preferred = settings.groups.iter().flat_map(|group| group.prefer.iter());
         if !known(&settings.me) || !preferred.into_iter().all(known) {
@@ -126,10 +174,32 @@ impl Config {
         Ok(Config(settings))
     }
 
-    /// All the voters but this node.
+    /// All the nodes but this one.
     pub fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
-        let (voters, me) = (self.0.voters, self.0.me);
-        NodeId::all().take(voters).filter(move |node| *node != me)
+        let (nodes, me) = (self.0.nodes, self.0.me);
+        NodeId::all().take(nodes).filter(move |node| *node != me)
+    }
+
+    /// All the voters but this node.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let me = self.0.me;
+        self.members().iter().filter(move |node| *node != me)
+    }
+
+    /// All the voters.
+    pub fn members(&self) -> NodeSet {
+        let witnesses = NodeId::all().skip(VOTERS_MAX - self.0.witnesses.len().min(VOTERS_MAX));
+        witnesses.fold(NodeSet::first(self.0.nodes), NodeSet::with)
+    }
+
+    /// The number of the witness at `place` of the list of witnesses.
+    pub fn witness(place: usize) -> Option<NodeId> {
+        NodeId::new((VOTERS_MAX - 1).checked_sub(place)?)
+    }
+
+    /// The groups' names, in order.
+    pub fn names(&self) -> impl Iterator<Item = NameHash> + Clone + '_ {
+        self.0.groups.iter().map(|group| group.name)
     }
 
     /// The groups' numbers.
@@ -147,17 +217,12 @@ impl Config {
         self.0.groups.get(group.index()).map_or(&[], |group| &group.prefer)
     }
 
-    /// Digest of the list of groups (FNV-1a over their names' hashes, in order).
-    pub fn names(&self) -> u32 {
-        let bytes = self.0.groups.iter().flat_map(|group| group.name.to_le_bytes());
-        bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
-    }
-
-    /// The lease of `group`: detection, one interval and a round trip, and the stop; longer by what
-    /// [`counted`](Self::counted) takes away.
+    /// The lease of `group`: detection, one interval and a round trip, and the stop, or the watchdog
+    /// if that takes longer; longer by what [`counted`](Self::counted) takes away.
     pub fn lease(&self, group: GroupId) -> Duration {
         let round_trip = self.0.interval;
-        let needed = self.0.dead + self.0.interval + round_trip + self.stop_budget(group);
+        let last = self.stop_budget(group).max(self.0.watchdog.unwrap_or_default());
+        let needed = self.0.dead + self.0.interval + round_trip + last;
         needed.ratio(98, 96)
     }
 
@@ -168,14 +233,34 @@ impl Config {
         if on(Mutation::NoDrift) { lease } else { lease - lease.ratio(2, 98) }
     }
 
-    /// The longest time that a stop of `group` takes: it begins so long before the lease ends.
+    /// The longest time that a stop of `group` takes, and the reset after one that hangs: it begins
+    /// so long before the lease ends.
     pub fn stop_budget(&self, group: GroupId) -> Duration {
-        self.0.groups.get(group.index()).map_or(Duration::ZERO, |group| group.stop_budget)
+        let Some(group) = self.0.groups.get(group.index()) else { return Duration::ZERO };
+        group.stop_budget + self.reset_budget(group)
+    }
+
+    /// How long before the lease's end this node resets itself if `group` is not stopped then.
+    fn reset_budget(&self, group: &GroupSettings) -> Duration {
+        self.0.reset_takes.filter(|_| group.reset).unwrap_or_default()
+    }
+
+    /// When this node must reset itself if `group` is not stopped and its lease ends at `end`.
+    pub(super) fn reset_at(&self, group: GroupId, end: Instant) -> Option<Instant> {
+        let group = self.0.groups.get(group.index()).filter(|group| group.reset)?;
+        Some(end - self.reset_budget(group))
+    }
+
+    /// How long the LAN is asked for a silent node's addresses: without an answer for so long it is
+    /// believed.
+    pub fn ask_window(&self) -> Duration {
+        self.0.dead.ratio(1, 4).max(Duration::from_millis(5)).min(Duration::from_millis(1000))
     }
 
     /// How many other voters make a majority together with this one.
     pub fn others_needed(&self) -> usize {
-        if on(Mutation::HalfIsEnough) { (self.0.voters - 1) / 2 } else { self.0.voters / 2 }
+        let voters = self.0.nodes + self.0.witnesses.len();
+        if on(Mutation::HalfIsEnough) { (voters - 1) / 2 } else { voters / 2 }
     }
 }
 

@@ -12,7 +12,7 @@
 //!  Unknown --probe--> Stopped|Running    Blocked (or released, as configured)
 //! ```
 use super::id::{GroupId, Incarnation, JobId, NodeId, Term};
-use super::io::{Phase, StopReason};
+use super::io::{Doubt, Phase, StopReason};
 use super::limits::VOTERS_MAX;
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
@@ -41,6 +41,8 @@ pub(super) struct Grant {
     pub(super) lease: Duration,
     /// Until when it binds us.
     pub(super) until: Instant,
+    /// It is written down: it may be told.
+    pub(super) saved: bool,
 }
 
 /// A job that was asked for.
@@ -112,6 +114,20 @@ pub(super) struct Group {
     pub(super) handed_back: Option<Instant>,
     /// It was told that nobody is able.
     pub(super) told_nobody: bool,
+    /// Since when the LAN is asked for its addresses.
+    pub(super) asked_since: Option<Instant>,
+    /// When somebody answered last.
+    pub(super) answered: Option<Instant>,
+    /// What holds this node back from taking it from a silent one.
+    pub(super) held_back: Option<(NodeId, Doubt)>,
+    /// The better connected node that could take it, and since when without a break.
+    pub(super) connected: Option<(NodeId, Instant)>,
+    /// It could not be stopped: this machine must be reset.
+    pub(super) reset_now: bool,
+    /// The reset was told of.
+    pub(super) reset_told: bool,
+    /// It is still to be carried out.
+    pub(super) reset_unissued: bool,
 }
 
 impl Group {

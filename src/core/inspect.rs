@@ -1,5 +1,6 @@
 //! What the simulator and the exhaustive search look at; no part of the real thing.
 use super::cluster::Cluster;
+use super::fence::{Fence, Request};
 use super::group::{Group, Job};
 use super::id::{GroupId, Incarnation, LinkSet, NodeId, Term};
 use super::io::Phase;
@@ -48,7 +49,6 @@ impl Cluster {
     pub fn identify(&self, hasher: &mut impl Hasher) {
         let Cluster {
             config,
-            names: _,
             incarnation,
             predecessor,
             now,
@@ -80,6 +80,14 @@ impl Cluster {
             // For texts.
             told_links: _,
             told_differs: _,
+            fences,
+            guard,
+            in_force,
+            force_untold,
+            showing,
+            remembering,
+            unsaved_until,
+            pet,
         } = self;
         // What is past stays past.
         let doubt_until = (now < doubt_until).then_some(doubt_until);
@@ -90,8 +98,10 @@ impl Cluster {
         (shutting_down, ready, doubt_until, urgent, dirty, next_beat, due.at, beats, sent)
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
-        for node in config.others() {
+        (guard, in_force, force_untold, showing, remembering, unsaved_until, pet).hash(hasher);
+        for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
+            fences[node.index()].identify(hasher);
         }
         for group in config.group_ids() {
             groups[group.index()].identify(hasher);
@@ -127,21 +137,52 @@ impl Group {
             unsteady,
             handed_back,
             told_nobody,
+            asked_since,
+            answered,
+            held_back,
+            connected,
+            reset_now,
+            reset_told,
+            reset_unissued,
         } = self;
         // A report is for the present job or for none: whoever keeps the report tells.
         let job = job.map(|Job { id: _, kind, issued }| (kind, issued));
         (phase, job, claim, grant, forgotten, inherited, votes, term).hash(hasher);
         (able, failed_until, pinned, declined, wanted, hand_back, announce).hash(hasher);
         (rival, last_owner, free_since, back_off_until, retry_at, adoptable).hash(hasher);
-        (better, unsteady, handed_back, told_nobody).hash(hasher);
+        (better, unsteady, handed_back, told_nobody, asked_since, answered).hash(hasher);
+        (held_back, connected, reset_now, reset_told, reset_unissued).hash(hasher);
     }
 }
 
 /// Feeds a frame's body but for the count of frames, which nobody decides by.
 pub fn identify_body(body: &Body, hasher: &mut impl Hasher) {
-    let Body { count: _, flags, digest, voters, names, predecessor, heard, groups, grants } = body;
-    (flags, digest, voters, names, predecessor).hash(hasher);
+    let Body {
+        count: _,
+        flags,
+        digest,
+        voters,
+        predecessor,
+        references,
+        witnesses,
+        heard,
+        groups,
+        grants,
+    } = body;
+    (flags, digest, voters, predecessor, references, witnesses.as_slice()).hash(hasher);
     (heard.as_slice(), groups.as_slice(), grants.as_slice()).hash(hasher);
+}
+
+impl Fence {
+    fn identify(&self, hasher: &mut impl Hasher) {
+        let Fence { seen, proof, wanted, request, retry_at, told_unseen } = self;
+        // An answer is for this request or for none: whoever keeps the answer tells.
+        let request = request.map(|request| {
+            let Request { id: _, names, outlived, issued } = request;
+            (names, outlived, issued)
+        });
+        (seen, proof, wanted, request, retry_at, told_unseen).hash(hasher);
+    }
 }
 
 impl Peer {

@@ -39,6 +39,33 @@ pub enum Input<'a> {
         /// What it came to.
         outcome: Outcome,
     },
+    /// A fence that the core asked for has ended.
+    Fenced {
+        /// Whom.
+        node: NodeId,
+        /// The request's number; an outdated one is ignored.
+        request: JobId,
+        /// What it came to.
+        outcome: Fenced,
+    },
+    /// How many references this node reaches now (changes are told; a group of them counts one).
+    References {
+        /// How many.
+        reached: u8,
+    },
+    /// So many references have answered a question that was sent since [`Output::Ask`] began.
+    Confirmed {
+        /// How many.
+        references: u8,
+    },
+    /// Somebody on the LAN, not this node, answered for an address of the group.
+    Answered {
+        /// Which group.
+        group: GroupId,
+    },
+    /// [`Output::Remember`] could not be carried out: it is asked for again, and nothing is granted
+    /// meanwhile that is not written down.
+    NotRemembered,
     /// Somebody wants something. Answered by one [`Output::Reply`].
     Command {
         /// Chosen by the caller, returned in the reply.
@@ -62,6 +89,16 @@ pub enum Outcome {
     Failed,
 }
 
+/// What a fence came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Fenced {
+    /// Its power was certainly off at some moment since the fence was asked for.
+    Confirmed,
+    /// Nothing is certain.
+    Failed,
+}
+
 /// What an operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -74,6 +111,10 @@ pub enum Command {
     Takeover(GroupSet),
     /// These groups return to their preferred nodes; ends this node's standby and its failures.
     Failback(GroupSet),
+    /// Switches a node's power off and on, now.
+    Fence(NodeId),
+    /// The operator vouches that a node is off and runs nothing. Refused under `majority`.
+    ConfirmDead(NodeId),
     /// Hands everything over, says goodbye, ends.
     Shutdown,
 }
@@ -99,6 +140,14 @@ pub enum Refusal {
     ConfigurationsDiffer,
     /// This group is blocked: a resource could not be stopped on its owner.
     Blocked(GroupId),
+    /// There is no such other node that could own groups.
+    NoSuchNode(NodeId),
+    /// A fence of this node is under way.
+    Fencing(NodeId),
+    /// This node is there: it was heard within `dead`.
+    NodeIsThere(NodeId),
+    /// Under `majority` nobody's word counts for a node's.
+    WordDoesNotCount,
 }
 
 /// Something to do. Poll until `None` after every input, in the order given.
@@ -135,6 +184,28 @@ pub enum Output {
         /// The number the report must carry.
         job: JobId,
     },
+    /// Ask the LAN for the addresses of these groups (RFC 5227) and the references for an answer, at
+    /// once and again `every` so long, until told otherwise; no groups: only the references. `on`
+    /// false: stop asking.
+    Ask {
+        /// Begin, or end.
+        on: bool,
+        /// Whose addresses.
+        groups: GroupSet,
+        /// How often.
+        every: Duration,
+    },
+    /// Switch a node's power off, confirm it, then on. Answered by [`Input::Fenced`].
+    Fence {
+        /// Whom.
+        node: NodeId,
+        /// The number the report must carry.
+        request: JobId,
+    },
+    /// For the watchdog, before anything else.
+    Watchdog(Watchdog),
+    /// The list of voters is in force: note it on disk.
+    InForce,
     /// Announce the group's addresses again: a rival was heard, or has gone.
     Announce {
         /// Which group.
@@ -153,6 +224,16 @@ pub enum Output {
     Restart,
     /// Everything is stopped and the goodbye is sent: the program may end.
     Exit,
+}
+
+/// What the watchdog is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Watchdog {
+    /// All is well for one more timeout.
+    Pet,
+    /// Reset this machine now: this group could not be stopped in time.
+    Reset(GroupId),
 }
 
 /// Something worth telling. For people and alerts; never needed for correctness.
@@ -205,8 +286,28 @@ pub enum Event {
     StartFailed(GroupId),
     /// A stop failed on this node: released all the same (true), or blocked (false).
     StopFailed(GroupId, bool),
-    /// Two nodes owned a group: the rival, and the winner's term.
-    Rival(GroupId, NodeId, Term),
+    /// Two nodes owned a group: the rival, the winner's term, and how long each has owned it.
+    Rival(GroupId, NodeId, Term, Held),
+    /// A silent node is not presumed dead, for this reason.
+    HeldBack(GroupId, NodeId, Doubt),
+    /// A node is fenced now.
+    Fencing(NodeId),
+    /// A node will be fenced after so long, if it stays silent: it may shoot first.
+    FenceWaits(NodeId, Duration),
+    /// A node is certainly off: fenced, or by the operator's word.
+    Proven(NodeId, Proof),
+    /// A fence was confirmed, but the node has come back meanwhile: it proves nothing.
+    FenceLate(NodeId),
+    /// A fence failed; it is tried again.
+    FenceFailed(NodeId),
+    /// A silent node cannot be fenced: it was not seen since this machine's start.
+    FenceUnseen(NodeId),
+    /// This node resets itself: the group could not be stopped in time.
+    Reset(GroupId),
+    /// What must be remembered could not be written down: nothing new is granted.
+    NotRemembered,
+    /// All nodes were heard showing this list of voters: it is in force.
+    InForce,
     /// Nobody able and willing is left for this group.
     NobodyAble(GroupId),
     /// A peer has heard a frame of ours that we have not sent: a clone of this node is about.
@@ -217,6 +318,38 @@ pub enum Event {
     Unsealed(NodeId, LinkId),
     /// So many events were lost because too many happened at once.
     Lost(u32),
+}
+
+/// How long two nodes have owned a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Held {
+    /// This node.
+    pub ours: Duration,
+    /// The rival.
+    pub theirs: Duration,
+}
+
+/// Why a silent node is not presumed dead under `assume-dead`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Doubt {
+    /// Somebody still answers for an address of the group.
+    Answers,
+    /// This node reaches fewer references than that one did: so many, of so many.
+    References(u8, u8),
+}
+
+/// Where the certainty comes from that a node runs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Proof {
+    /// Its power was off.
+    Fence,
+    /// It said goodbye.
+    Goodbye,
+    /// The operator says so.
+    Word,
 }
 
 /// Why a group was claimed.
@@ -239,6 +372,8 @@ pub enum StopReason {
     LeaseOver,
     /// Another node owns it by a higher term.
     Rival(NodeId),
+    /// Another node is better connected.
+    Connected,
     /// It goes to a node that is better placed.
     HandOver,
     /// A start failed.
@@ -273,6 +408,8 @@ pub enum Timer {
     InitialDead,
     /// A lease ends, or a grant.
     Lease,
+    /// A node is to be fenced, or this one to reset itself.
+    Fence,
     /// A group may fail back, or a failure is forgotten.
     Placement,
 }
@@ -347,6 +484,12 @@ pub struct Status {
     pub groups: [GroupStatus; GROUPS_MAX],
     /// Which of our links can carry frames.
     pub links_up: LinkSet,
+    /// References that this node reaches.
+    pub references: u8,
+    /// The list of voters is in force.
+    pub in_force: bool,
+    /// The last memory could not be written.
+    pub unsaved: bool,
     /// What was counted since the start.
     pub counters: Counters,
 }
@@ -362,6 +505,16 @@ pub struct NodeStatus {
     pub standby: bool,
     /// Its configuration differs from ours.
     pub differs: bool,
+    /// It has another list of voters.
+    pub other_voters: bool,
+    /// References that it reaches, or reached when it was heard last.
+    pub references: u8,
+    /// It is certainly off.
+    pub proof: Option<Proof>,
+    /// It is being fenced.
+    pub fencing: bool,
+    /// It was seen since this machine's start: it may be fenced.
+    pub seen: bool,
     /// Its links to us.
     pub links: [PeerLink; LINKS_MAX],
 }
@@ -390,6 +543,8 @@ pub struct GroupStatus {
     pub lease_left: Option<Duration>,
     /// This node failed to start it and will not try until told to, or until the failure is old.
     pub failed_here: bool,
+    /// Why it is not taken from a silent node.
+    pub held_back: Option<(NodeId, Doubt)>,
     /// It was moved by hand and does not fail back on its own.
     pub pinned: bool,
     /// This node could serve its clients (carrier of its addresses' interfaces).

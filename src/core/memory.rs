@@ -4,19 +4,21 @@
 //! incarnation of the same boot. Groups are found by the hash of their name, so that a changed
 //! configuration does not mistake one for another.
 use super::cluster::Cluster;
+use super::fence::{Fence, Seen};
 use super::group::Grant;
 use super::id::{Incarnation, NodeId, Term};
 use super::io::Phase;
-use super::limits::GROUPS_MAX;
+use super::limits::{GROUPS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
+use super::wire::NameHash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the largest memory.
 pub const MEMORY_MAX: usize = 2048;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What is remembered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,13 +28,15 @@ pub(super) struct Memory {
     voters: u32,
     pub(super) incarnation: Incarnation,
     pub(super) standby: bool,
+    /// Of each node that was seen since the machine's start: its incarnation, and what proves that
+    /// it runs nothing.
+    seen: [Option<Seen>; VOTERS_MAX],
     groups: Vec<Remembered, GROUPS_MAX>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Remembered {
-    #[serde(with = "postcard::fixint::le")]
-    name: u32,
+    name: NameHash,
     grant: Option<(NodeId, Incarnation, u64)>,
     term: Term,
     owned: bool,
@@ -67,6 +71,7 @@ impl Cluster {
             voters: self.config.voters_digest,
             incarnation: self.incarnation,
             standby: self.standby,
+            seen: ::core::array::from_fn(|index| self.fences.get(index).and_then(Fence::seen)),
             groups: self.config.groups.iter().zip(&self.groups).map(remembered).collect(),
         };
         postcard::to_slice(&memory, out).ok().map(|written| written.len())
@@ -83,7 +88,11 @@ impl Cluster {
         }
         self.predecessor = Some(memory.incarnation);
         self.standby = memory.standby;
+        for (fence, seen) in self.fences.iter_mut().zip(memory.seen) {
+            fence.recall(seen);
+        }
         let (now, me, incarnation) = (self.now, self.config.me, self.incarnation);
+        let fencing = self.config.rule == super::config::Rule::Fencing;
         for (id, settings) in self.config.group_ids().zip(&self.config.groups) {
             let place = memory.groups.iter().position(|old| old.name == settings.name);
             let Some(place) = place else { continue };
@@ -100,8 +109,10 @@ impl Cluster {
                 // A grant to our former self passes on to us.
                 let own = node == me && granted == memory.incarnation;
                 let to = if own { incarnation } else { granted };
-                let until = if on(Mutation::ForgetsGrants) { now } else { now + lease };
-                Grant { node, incarnation: to, sequence: 0, number: 0, lease, until }
+                // Under `fencing` only its holder's word or a proof ends it.
+                let end = if fencing { Instant::NEVER } else { now + lease };
+                let until = if on(Mutation::ForgetsGrants) { now } else { end };
+                Grant { node, incarnation: to, sequence: 0, number: 0, lease, until, saved: true }
             });
         }
     }

@@ -12,8 +12,10 @@ mod cluster;
 mod command;
 pub mod config;
 mod events;
+mod fence;
 pub mod framing;
 mod group;
+mod guard;
 pub mod id;
 #[cfg(any(test, feature = "_sim"))]
 mod inspect;
@@ -32,7 +34,7 @@ mod voter;
 pub mod wire;
 
 pub use cluster::Cluster;
-pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings};
+pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings, StopFailure};
 #[cfg(any(test, feature = "_sim"))]
 pub use inspect::{Inspected, identify_body};
 pub use memory::MEMORY_MAX;

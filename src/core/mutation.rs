@@ -38,11 +38,21 @@ pub enum Mutation {
     TermReused,
     /// Any echo is fresh.
     StaleEcho,
+    /// Rule 9: a proof is kept when the node has come back.
+    KeepsProof,
+    /// Rule 9: a fence confirmed late strikes off whoever has come back meanwhile.
+    LateFence,
+    /// A witness counts as two voters.
+    WitnessTwice,
+    /// The watchdog is petted until the lease's end.
+    PetsToTheEnd,
+    /// Rule 4: what could not be written down is granted all the same.
+    GrantsUnsaved,
 }
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Mutation; 16] = [
+    pub const ALL: [Mutation; 21] = [
         Mutation::NewestOnly,
         Mutation::ClaimNumbered,
         Mutation::CountsFromReceipt,
@@ -59,6 +69,11 @@ impl Mutation {
         Mutation::VouchesLonger,
         Mutation::TermReused,
         Mutation::StaleEcho,
+        Mutation::KeepsProof,
+        Mutation::LateFence,
+        Mutation::WitnessTwice,
+        Mutation::PetsToTheEnd,
+        Mutation::GrantsUnsaved,
     ];
 }
 

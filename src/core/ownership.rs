@@ -1,9 +1,9 @@
 //! Who owns a group: claims, starts, stops, releases. The invariants stand in `decide`.
 use super::cluster::Cluster;
-use super::config::Rule;
+use super::config::{Rule, StopFailure};
 use super::group::{Claim, JobKind, part};
 use super::id::{GroupId, JobId, NodeId, Term};
-use super::io::{Event, NodeState, Outcome, Phase, Reason, StopReason, Timer};
+use super::io::{Event, Held, NodeState, Outcome, Phase, Reason, StopReason, Timer};
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 
@@ -23,6 +23,9 @@ impl Cluster {
         }
         self.watch_owner(id);
         self.watch_better(id);
+        self.watch_connected(id);
+        self.watch_doubt(id);
+        self.watch_reset(id);
         match self.groups[id.index()].phase {
             Phase::Unknown => {
                 if self.groups[id.index()].job.is_none() {
@@ -71,7 +74,8 @@ impl Cluster {
             let ours = self.groups[id.index()].claim.map_or(Term::default(), |claim| claim.term);
             let met = self.groups[id.index()].rival.replace(rival) != Some(rival);
             if met {
-                self.events.push(Event::Rival(id, rival, ours.max(term)));
+                let held = self.held(id, rival);
+                self.events.push(Event::Rival(id, rival, ours.max(term), held));
             }
             if up && term > ours {
                 return self.stop(id, StopReason::Rival(rival));
@@ -85,8 +89,12 @@ impl Cluster {
             return self.stop(id, StopReason::Shutdown);
         }
         if self.groups[id.index()].phase == Phase::Running && self.should_hand_over(id).is_some() {
-            self.groups[id.index()].handed_back = Some(self.now);
-            self.stop(id, StopReason::HandOver);
+            let connected = self.connected_at(id).is_some_and(|at| self.now >= at);
+            let reason = if connected { StopReason::Connected } else { StopReason::HandOver };
+            if !connected {
+                self.groups[id.index()].handed_back = Some(self.now);
+            }
+            self.stop(id, reason);
         }
     }
 
@@ -111,6 +119,16 @@ impl Cluster {
         self.config.others().filter_map(owns).max()
     }
 
+    /// How long this node and a rival have owned a group.
+    fn held(&self, id: GroupId, rival: NodeId) -> Held {
+        let claim = self.groups[id.index()].claim;
+        let theirs = part(&self.peers[rival.index()].body, id).claim;
+        Held {
+            ours: claim.map(|claim| self.now.since(claim.since)).unwrap_or_default(),
+            theirs: theirs.map(|claim| Duration::from_micros(claim.behind)).unwrap_or_default(),
+        }
+    }
+
     fn should_claim(&self, id: GroupId) -> bool {
         let state = &self.groups[id.index()];
         let backing_off = state.back_off_until.is_some_and(|until| self.now < until);
@@ -121,7 +139,7 @@ impl Cluster {
         let free = |node: NodeId| {
             let peer = &self.peers[node.index()];
             if self.is_gone(node) {
-                return true;
+                return self.doubt(id, node).is_none();
             }
             let part = part(&peer.body, id);
             let known = peer.speaks(self.now, self.config.dead);
@@ -153,7 +171,7 @@ impl Cluster {
     /// How long a claim stands without its votes.
     fn claim_lasts(&self, id: GroupId) -> Duration {
         match self.config.rule {
-            Rule::AssumeDead => self.patience(),
+            Rule::AssumeDead | Rule::Fencing => self.patience(),
             // The votes may be bound to the former owner for so long.
             Rule::Majority => self.config.lease(id),
         }
@@ -284,7 +302,7 @@ impl Cluster {
         let adoptable = self.groups[id.index()].adoptable.take();
         let ours = adoptable.filter(|(term, held)| match self.config.rule {
             // A higher term: while we were away somebody else became the owner.
-            Rule::AssumeDead => *term >= newest,
+            Rule::AssumeDead | Rule::Fencing => *term >= newest,
             // A higher term is only a wish as long as our predecessor's lease runs.
             Rule::Majority => self.now + self.config.stop_budget(id) < *held,
         });
@@ -327,6 +345,7 @@ impl Cluster {
         let group = &mut self.groups[id.index()];
         let owned = group.claim.take().is_some();
         group.phase = Phase::Stopped;
+        group.reset_now = false;
         group.forget_votes();
         group.rival = None;
         group.hand_back = false;
@@ -343,7 +362,7 @@ impl Cluster {
     }
 
     fn stop_failed(&mut self, id: GroupId) {
-        let release = self.config.release_on_stop_failure;
+        let release = self.config.stop_failure == StopFailure::Release;
         self.events.push(Event::StopFailed(id, release));
         self.groups[id.index()].failed_until = Some(self.now + FAILURE_FORGOTTEN);
         if release {
@@ -351,6 +370,7 @@ impl Cluster {
         } else {
             self.groups[id.index()].phase = Phase::Blocked;
             self.groups[id.index()].retry_at = Some(self.now + BLOCKED_RETRY);
+            self.groups[id.index()].reset_now = self.config.stop_failure == StopFailure::Reset;
             self.urgent = true;
         }
     }
@@ -396,7 +416,7 @@ impl Cluster {
     }
 
     /// What falls due for a group.
-    pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 10] {
+    pub(super) fn group_deadlines(&self, id: GroupId) -> [Option<(Instant, Timer)>; 13] {
         let group = &self.groups[id.index()];
         let placement = |at: Option<Instant>| at.map(|at| (at, Timer::Placement));
         let failback = self.failback_at(id);
@@ -415,6 +435,9 @@ impl Cluster {
             group.grant.map(|grant| lease(grant.until)),
             self.lease_until(id).map(|end| lease(end - self.config.stop_budget(id))),
             self.blind_until(id, Duration::ZERO).map(lease),
+            self.guard_deadline(id),
+            self.reset_due(id).map(|at| (at, Timer::Fence)),
+            self.connected_at(id).map(|at| (at, Timer::Placement)),
         ]
     }
 }

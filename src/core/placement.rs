@@ -17,7 +17,8 @@ impl Cluster {
         let state = &self.groups[group.index()];
         let can = state.able && state.failed_until.is_none() && !self.shutting_down;
         let listed = self.config.prefer(group).contains(&self.config.me);
-        if can && listed { SCORE_ABLE } else { 0 }
+        let connected = if self.config.settle.is_some() { self.guard.references } else { 0 };
+        if can && listed { SCORE_ABLE + connected.min(SCORE_ABLE) } else { 0 }
     }
 
     /// The rank of `node` for `group`; `None` if it cannot take it now.
@@ -34,7 +35,8 @@ impl Cluster {
             (self.score(group), last_resort, state.wanted.is_some())
         } else {
             let peer = &self.peers[node.index()];
-            if !peer.alive(self.now, self.config.dead) || self.differs(node) && !told {
+            let alive = peer.alive(self.now, self.config.dead) && !self.is_proven(node);
+            if !alive || self.differs(node) && !told {
                 return None;
             }
             let part = part(&peer.body, group);
@@ -102,7 +104,8 @@ impl Cluster {
         let asked = !rank.1 || state.hand_back && rank.3 < self.own_place(group);
         let unwilling = self.standby || state.declined;
         let due = self.failback_at(group).is_some_and(|at| self.now >= at);
-        (asked || unwilling || due).then_some(node)
+        let connected = self.connected_at(group).is_some_and(|at| self.now >= at);
+        (asked || unwilling || due || connected).then_some(node)
     }
 
     fn own_place(&self, group: GroupId) -> usize {
@@ -116,10 +119,29 @@ impl Cluster {
         let returns = self.config.groups.get(group.index()).is_some_and(|group| group.failback);
         let may = returns && state.claim.is_some() && !state.pinned;
         let mine = self.own_place(group);
-        let better = self.successor(group, false).filter(|(rank, _)| may && rank.3 < mine);
+        let as_well = |rank: &Rank| rank.2 <= u8::MAX - self.score(group);
+        let successor = self.successor(group, false);
+        let better = successor.filter(|(rank, _)| may && rank.3 < mine && as_well(rank));
         let same = |node: NodeId| state.better.filter(|(known, _)| *known == node);
         self.groups[group.index()].better =
             better.map(|(_, node)| same(node).unwrap_or((node, self.now)));
+    }
+
+    /// Notes since when a better connected node could take `group`.
+    pub(super) fn watch_connected(&mut self, group: GroupId) {
+        let state = &self.groups[group.index()];
+        let may = self.config.settle.is_some() && state.claim.is_some();
+        let worst = u8::MAX - self.score(group);
+        let better = self.successor(group, false).filter(|(rank, _)| may && rank.2 < worst);
+        let same = |node: NodeId| state.connected.filter(|(known, _)| *known == node);
+        self.groups[group.index()].connected =
+            better.map(|(_, node)| same(node).unwrap_or((node, self.now)));
+    }
+
+    /// When `group` goes to a better connected node, if nothing changes until then.
+    pub(super) fn connected_at(&self, group: GroupId) -> Option<Instant> {
+        let (_, since) = self.groups[group.index()].connected?;
+        Some(since + self.config.settle?)
     }
 
     /// When `group` returns on its own to a better placed node, if nothing changes until then.
@@ -147,10 +169,9 @@ impl Cluster {
         })
     }
 
-    /// Whether a living node has other voters or groups: then nothing can be moved to or from it.
+    /// Whether a living node has other voters: then nothing can be moved to or from it.
     pub(super) fn incomparable(&self, node: NodeId) -> bool {
-        let body = &self.peers[node.index()].body;
-        let other = body.voters != self.config.voters_digest || body.names != self.names;
+        let other = self.peers[node.index()].body.voters != self.config.voters_digest;
         other && self.differs(node)
     }
 

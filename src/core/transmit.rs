@@ -1,8 +1,9 @@
 //! Builds each frame at the moment it is sent, from the tables as they are.
 use super::cluster::Cluster;
-use super::group::Group;
+use super::group::{Grant, Group};
 use super::id::{GroupId, LinkId, LinkSet};
 use super::io::{GroupStatus, LinkState, NodeState, NodeStatus, Output, PeerLink, Phase, Status};
+use super::mutation::{Mutation, on};
 use super::time::Instant;
 use super::wire::{
     Body, ClaimPart, FrameBuf, GrantPart, GroupFlags, GroupPart, Header, Heard, NodeFlags,
@@ -23,6 +24,7 @@ impl Cluster {
         let links = if self.urgent { self.links_up } else { self.beat_links() };
         if beat {
             self.beats += 1;
+            self.pet();
             let next = self.next_beat + self.config.interval;
             self.next_beat = if next > self.now { next } else { self.now + self.config.interval };
         }
@@ -69,14 +71,15 @@ impl Cluster {
                 .with_ready(self.ready),
             digest: self.config.digest,
             voters: self.config.voters_digest,
-            names: self.names,
             predecessor: self.predecessor,
+            references: self.guard.references,
+            witnesses: self.config.witnesses.clone(),
             ..Body::default()
         };
         // Proven incarnations first: `GrantPart::Heard` names the first entry of its node.
         let (now, dead) = (self.now, self.config.dead);
         let mut unproven = heapless::Vec::<Heard, { super::limits::VOTERS_MAX }>::new();
-        for node in self.config.others() {
+        for node in self.config.voters() {
             let [proven, candidate] = self.peers[node.index()].heard(node, now, dead);
             // Cannot fail: there is room for two of every voter.
             proven.map(|heard| body.heard.push(heard));
@@ -100,7 +103,9 @@ impl Cluster {
             behind: sequence.saturating_sub(claim.number.unwrap_or(sequence)),
             lease,
         });
+        let name = self.config.groups.get(id.index()).map(|group| group.name);
         GroupPart {
+            name: name.unwrap_or_default(),
             phase: group.phase,
             flags: GroupFlags::default()
                 .with_wanted(group.wanted.is_some())
@@ -122,13 +127,18 @@ impl Cluster {
             shutting_down: self.shutting_down,
             links_up: self.links_up,
             counters: self.counters,
+            references: self.guard.references,
+            in_force: self.in_force,
+            unsaved: self.unsaved_until.is_some(),
             ..Status::default()
         };
         let mine = &mut status.nodes[self.config.me.index()];
         mine.state = NodeState::Alive;
         mine.standby = self.standby;
-        for node in self.config.others() {
+        mine.references = self.guard.references;
+        for node in self.config.voters() {
             let peer = &self.peers[node.index()];
+            let fence = &self.fences[node.index()];
             let mut links = [PeerLink::default(); super::limits::LINKS_MAX];
             for link in self.config.links().iter() {
                 let state = self.peer_link(node, link);
@@ -140,6 +150,11 @@ impl Cluster {
                 silence: peer.silence(self.now).unwrap_or(self.now.since(self.started)),
                 standby: peer.body.flags.standby(),
                 differs: self.differs(node),
+                other_voters: self.incomparable(node),
+                references: peer.body.references,
+                proof: fence.proof(),
+                fencing: fence.is_under_way(),
+                seen: fence.is_seen(),
                 links,
             };
         }
@@ -171,6 +186,7 @@ impl Cluster {
             term: owner.map_or(group.term, |owner| owner.0),
             lease_left: group.claim.and_then(|_| self.lease_left(id)),
             failed_here: group.failed_until.is_some(),
+            held_back: group.held_back,
             pinned: owner.is_some_and(|owner| owner.3),
             able: group.able,
             candidates: self.candidates(id),
@@ -179,7 +195,9 @@ impl Cluster {
 }
 
 fn grant_part(group: &Group, heard: &[Heard], now: Instant, me: super::id::NodeId) -> GrantPart {
-    let Some(grant) = group.binding(now).filter(|grant| grant.node != me) else {
+    // What is not written down is not told.
+    let told = |grant: &Grant| grant.node != me && (grant.saved || on(Mutation::GrantsUnsaved));
+    let Some(grant) = group.binding(now).filter(told) else {
         return GrantPart::None;
     };
     // `Body::grant` looks at the first entry of the node.

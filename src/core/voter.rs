@@ -11,6 +11,7 @@ use super::config::Rule;
 use super::group::{Grant, part};
 use super::id::{GroupId, Incarnation, NodeId};
 use super::io::{Event, NodeState, Phase};
+use super::limits::VOTERS_MAX;
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use super::wire::{ClaimPart, Header};
@@ -25,7 +26,7 @@ impl Cluster {
             self.events.push(Event::NodeRestarted(node));
         }
         for group in &mut self.groups {
-            if self.config.rule == Rule::AssumeDead {
+            if self.config.rule != Rule::Majority {
                 group.votes[node.index()] = None;
             }
             // Under `majority` a promise outlives the voter's process: it remembers it, or it
@@ -65,7 +66,7 @@ impl Cluster {
             });
             let vote = &mut group.votes[header.node.index()];
             *vote = match self.config.rule {
-                Rule::AssumeDead => end,
+                Rule::AssumeDead | Rule::Fencing => end,
                 // What was promised to this claim stays promised, whatever a later frame shows.
                 Rule::Majority => end.max(*vote),
             };
@@ -108,18 +109,25 @@ impl Cluster {
         let (sequence, receipt, voters) = (peer.sequence, peer.heard_at, peer.body.voters);
         let Some(incarnation) = peer.incarnation else { return };
         let lease = Duration::from_micros(claim.lease);
-        let until = receipt + lease;
+        let until = match self.config.rule {
+            Rule::AssumeDead | Rule::Majority => receipt + lease,
+            // Until its holder has let go, or is proven to run nothing.
+            Rule::Fencing => Instant::NEVER,
+        };
         let blind = self.blind_until(id, lease).is_some_and(|end| self.now < end);
         let counts = voters == self.config.voters_digest && until > self.now && !blind;
         if !counts || !self.may_grant(id, node, phase) {
             return;
         }
         let number = sequence.saturating_sub(claim.behind);
-        let new = Grant { node, incarnation, sequence, number, lease, until };
+        let new = Grant { node, incarnation, sequence, number, lease, until, saved: true };
         let bound = self.groups[id.index()].binding(self.now);
-        let old = self.groups[id.index()].grant.replace(new);
+        let old = self.groups[id.index()].grant;
         let key = |grant: Grant| (grant.node, grant.incarnation, grant.lease);
-        self.dirty |= old.map(key) != Some(key(new));
+        let known = old.map(key) == Some(key(new));
+        let saved = known && old.is_some_and(|old| old.saved);
+        self.groups[id.index()].grant = Some(Grant { saved, ..new });
+        self.dirty |= !known;
         // The claimant waits for this: the first grant of a claim is not left to the next beat.
         self.urgent |=
             bound.map(|old| (old.incarnation, old.number)) != Some((incarnation, number));
@@ -163,6 +171,7 @@ impl Cluster {
             number: sequence,
             lease: self.config.lease(id),
             until: Instant::NEVER,
+            saved: false,
         });
         self.dirty = true;
     }
@@ -177,6 +186,10 @@ impl Cluster {
 
     fn may_grant(&mut self, id: GroupId, node: NodeId, phase: Phase) -> bool {
         let group = &self.groups[id.index()];
+        if self.config.rule == Rule::Fencing && group.phase != Phase::Stopped {
+            // No lease ends what may still run here.
+            return false;
+        }
         if group.claim.is_some() {
             // Our vote is ours, unless our claim is only a wish and the other's stands better.
             if group.phase != Phase::Stopped || !self.yields_to(id, node, phase) {
@@ -215,7 +228,8 @@ impl Cluster {
             Rule::AssumeDead => {
                 self.is_gone(grant.node) || peer.incarnation.is_some_and(|i| i != grant.incarnation)
             }
-            // Only a proof: the goodbye of that very incarnation.
+            Rule::Fencing => self.is_proven(grant.node),
+            // Only a proof: the goodbye of that very incarnation. (A fence has freed it already.)
             Rule::Majority => {
                 let that = peer.incarnation == Some(grant.incarnation);
                 peer.left && (that || on(Mutation::AnyGoodbye))
@@ -224,9 +238,12 @@ impl Cluster {
         }
     }
 
-    /// Whether `node` said goodbye or has been silent for `dead`: it does not stand in the way of a
-    /// claim. Under `majority` our vote stays bound to it all the same.
+    /// Whether `node` said goodbye or has been silent for `dead` (under `fencing`: is proven to run
+    /// nothing): it does not stand in the way of a claim. Under `majority` our vote stays bound to it all the same.
     pub(super) fn is_gone(&self, node: NodeId) -> bool {
+        if self.config.rule == Rule::Fencing || self.is_proven(node) {
+            return self.is_proven(node);
+        }
         let peer = &self.peers[node.index()];
         let waiting = !self.ready || self.now < self.doubt_until;
         let state = peer.state(self.now, self.config.warn, self.config.dead, waiting);
@@ -240,7 +257,7 @@ impl Cluster {
     /// Whether a claim of ours to `id` has any prospect.
     pub(super) fn may_claim(&self, id: GroupId) -> bool {
         match self.config.rule {
-            Rule::AssumeDead => self.own_vote_is_free(id),
+            Rule::AssumeDead | Rule::Fencing => self.own_vote_is_free(id),
             // Our vote may still be bound to a dead owner: the claim stands until it is free. But
             // those who hear that owner, while we do not, will not give it to us.
             Rule::Majority => {
@@ -252,8 +269,10 @@ impl Cluster {
                     let bound = peer.body.grant(id).is_some_and(|(to, ..)| holds(to));
                     peer.alive(now, dead) && !bound
                 };
-                let others = self.config.others().filter(in_reach).count();
-                blind.is_none_or(|end| self.now >= end) && others >= self.config.others_needed()
+                let others = self.config.voters().filter(in_reach).count();
+                self.in_force
+                    && blind.is_none_or(|end| self.now >= end)
+                    && others >= self.config.others_needed()
             }
         }
     }
@@ -261,7 +280,7 @@ impl Cluster {
     /// Whether our claim, which is only a wish so far, may stand.
     pub(super) fn claim_stands(&self, id: GroupId) -> bool {
         match self.config.rule {
-            Rule::AssumeDead => self.keeps(id),
+            Rule::AssumeDead | Rule::Fencing => self.keeps(id),
             Rule::Majority => true,
         }
     }
@@ -282,10 +301,16 @@ impl Cluster {
     pub(super) fn may_take(&self, group: GroupId) -> bool {
         let state = &self.groups[group.index()];
         let voted = |node: NodeId| state.votes[node.index()].is_some_and(|until| self.now < until);
+        // Our own vote is written down before it counts, like every other. Under `assume-dead` a
+        // forgotten one costs nothing that is not lost already.
+        let saved = state.grant.is_some_and(|grant| grant.saved) || on(Mutation::GrantsUnsaved);
+        if !saved && self.config.rule != Rule::AssumeDead {
+            return false;
+        }
         match self.config.rule {
-            Rule::AssumeDead => {
-                self.keeps(group)
-                    && self.config.others().all(|node| voted(node) || self.is_gone(node))
+            Rule::AssumeDead | Rule::Fencing => {
+                let gone = |node| self.is_gone(node) && self.doubt(group, node).is_none();
+                self.keeps(group) && self.config.others().all(|node| voted(node) || gone(node))
             }
             Rule::Majority => self.keeps(group),
         }
@@ -294,8 +319,8 @@ impl Cluster {
     /// Whether our present claim to `group` suffices to keep it.
     pub(super) fn keeps(&self, group: GroupId) -> bool {
         match self.config.rule {
-            // The node's own vote; a pause of `dead` voids it.
-            Rule::AssumeDead => self.has_own_vote(group),
+            // The node's own vote; under `assume-dead` a pause of `dead` voids it.
+            Rule::AssumeDead | Rule::Fencing => self.has_own_vote(group),
             // The stop must have ended when the lease does.
             Rule::Majority => {
                 let budget = self.config.stop_budget(group);
@@ -321,6 +346,11 @@ impl Cluster {
             return None;
         }
         let mut votes = state.votes;
+        if on(Mutation::WitnessTwice)
+            && let (Some(vote), Some(free)) = (votes.last().copied(), votes.get_mut(VOTERS_MAX - 2))
+        {
+            *free = vote;
+        }
         votes.sort_unstable_by(|one, other| other.cmp(one));
         // Our own does not run out: the weakest of the others that are needed decides.
         let weakest = votes.get(self.config.others_needed().saturating_sub(1));
@@ -330,7 +360,7 @@ impl Cluster {
     /// What is left of this node's lease of `group`.
     pub(super) fn lease_left(&self, group: GroupId) -> Option<Duration> {
         match self.config.rule {
-            Rule::AssumeDead => self.keeps(group).then_some(self.config.dead),
+            Rule::AssumeDead | Rule::Fencing => self.keeps(group).then_some(self.config.dead),
             Rule::Majority => self.lease_until(group).map(|end| end.since(self.now)),
         }
     }

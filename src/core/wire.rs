@@ -18,7 +18,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The version that this code speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 23;
 /// Bytes of the seal at the end of a frame.
@@ -112,16 +112,17 @@ pub struct Body {
     /// Digest of the list of voters.
     #[serde(with = "postcard::fixint::le")]
     pub voters: u32,
-    /// Digest of the list of groups: only if it is ours do their numbers mean the same groups.
-    #[serde(with = "postcard::fixint::le")]
-    pub names: u32,
     /// The incarnation before this one in the same boot, whose memory this one has.
     pub predecessor: Option<Incarnation>,
+    /// How many references the sender reaches.
+    pub references: u8,
+    /// Hashes of the witnesses' names, in order: how a witness learns which voter it is.
+    pub witnesses: Vec<NameHash, VOTERS_MAX>,
     /// What the sender heard of each voter, and of those that are not proven yet.
     pub heard: Vec<Heard, { 2 * VOTERS_MAX }>,
-    /// What the sender does with each group, in order.
+    /// What the sender does with each group, in its order; [`Body::align`] brings them into ours.
     pub groups: Vec<GroupPart, GROUPS_MAX>,
-    /// To whom the sender grants each group, in order.
+    /// To whom the sender grants each of them, in the same order.
     pub grants: Vec<GrantPart, GROUPS_MAX>,
 }
 
@@ -156,7 +157,14 @@ flags!(NodeFlags {
     goodbye, with_goodbye = 2;
     /// Claims may be made.
     ready, with_ready = 3;
+    /// The sender is a witness: it votes, and owns nothing.
+    witness, with_witness = 4;
 });
+
+/// Hash of a name (CRC-32C): what a group or a witness is called in frames and memories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NameHash(#[serde(with = "postcard::fixint::le")] pub u32);
 
 /// What the sender heard of one incarnation of one voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -176,6 +184,8 @@ pub struct Heard {
 /// What the sender does with one group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupPart {
+    /// Which group: groups have other places where the configuration is another.
+    pub name: NameHash,
     /// What it does with it.
     pub phase: Phase,
     /// Its wishes.
@@ -247,6 +257,26 @@ impl Body {
     /// [`DecodeError::Body`] if the bytes are not a body of this version.
     pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
         postcard::from_bytes(bytes).map_err(|_| DecodeError::Body)
+    }
+
+    /// Brings groups and grants into the order of `names`: what the sender does not know is empty,
+    /// what is not in `names` is left out.
+    pub fn align(&mut self, names: impl Iterator<Item = NameHash> + Clone) {
+        let same = names.clone().zip(&self.groups).all(|(name, part)| name == part.name);
+        if same && names.clone().count() == self.groups.len() {
+            return;
+        }
+        let (mut groups, mut grants) = (Vec::new(), Vec::new());
+        for name in names {
+            let place = self.groups.iter().position(|part| part.name == name);
+            let part = place.and_then(|place| self.groups.get(place)).copied();
+            let grant = place.and_then(|place| self.grants.get(place)).copied();
+            // Cannot fail: there are no more names than places.
+            let _ = groups.push(part.unwrap_or(GroupPart { name, ..GroupPart::default() }));
+            let _ = grants.push(grant.unwrap_or_default());
+        }
+        self.groups = groups;
+        self.grants = grants;
     }
 
     /// The grant of `group`: node, incarnation and the claim frame that set the expiry.
@@ -330,6 +360,35 @@ mod tests {
             if let Ok(body) = Body::decode(&bytes) {
                 for group in GroupId::all() {
                     let _ = body.grant(group);
+                }
+            }
+        }
+
+        #[test]
+        fn aligned_by_name(theirs in proptest::collection::vec(0..40u32, 0..GROUPS_MAX),
+                           ours in proptest::collection::vec(0..40u32, 0..GROUPS_MAX)) {
+            let mut body = Body::default();
+            for (index, name) in theirs.iter().enumerate() {
+                let part = GroupPart { name: NameHash(*name), score: index as u8,
+                                       ..GroupPart::default() };
+                body.groups.push(part).unwrap();
+                let node = NodeId::new(index % VOTERS_MAX).unwrap();
+                body.grants.push(GrantPart::Heard { node, behind: index as u64 }).unwrap();
+            }
+            body.align(ours.iter().copied().map(NameHash));
+            prop_assert_eq!(body.groups.len(), ours.len());
+            for (place, name) in ours.iter().enumerate() {
+                prop_assert_eq!(body.groups[place].name, NameHash(*name));
+                match theirs.iter().position(|known| known == name) {
+                    Some(index) => {
+                        // Where both lists are the same, doubled names stay in their places.
+                        let index = if theirs == ours { place } else { index };
+                        prop_assert_eq!(body.groups[place].score, index as u8);
+                        let behind = index as u64;
+                        let node = NodeId::new(index % VOTERS_MAX).unwrap();
+                        prop_assert_eq!(body.grants[place], GrantPart::Heard { node, behind });
+                    }
+                    None => prop_assert_eq!(body.grants[place], GrantPart::None),
                 }
             }
         }

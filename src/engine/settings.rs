@@ -3,11 +3,15 @@ use crate::config::{Config, Failback, Rule, StopFailure};
 use crate::core::id::NodeId;
 use crate::core::seal::Keys;
 use crate::core::time::Duration;
-use crate::core::{ConfigError, GroupSettings, Settings};
+use crate::core::wire::NameHash;
+use crate::core::{self, ConfigError, GroupSettings, Settings};
 
 /// A voter that has lost its memory may have granted by a longer lease than its configuration says
 /// now: it grants nothing for at least so long.
 const BLACKOUT: Duration = Duration::from_millis(10_000);
+
+/// A fence that failed is tried again after so long.
+const FENCE_RETRY: Duration = Duration::from_millis(10_000);
 
 /// The core's settings for this node.
 ///
@@ -17,16 +21,20 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
     let groups = config.groups.iter().map(|group| {
         Ok(GroupSettings {
-            name: name_hash(&group.name),
+            name: NameHash(name_hash(&group.name)),
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
             stop_budget: span(config.stop_budget(group)),
+            ask: false,
+            reset: false,
         })
     });
     let timing = &config.timing;
     let settings = Settings {
         me: node(me)?,
-        voters: config.nodes.len(),
+        nodes: config.nodes.len(),
+        witnesses: heapless::Vec::new(),
+        in_force: true,
         interval: span(timing.interval),
         warn: span(timing.warn),
         dead: span(timing.dead),
@@ -37,7 +45,16 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
             Rule::Majority => crate::core::Rule::Majority,
         },
         blackout: BLACKOUT,
-        release_on_stop_failure: config.stop_failure == StopFailure::Release,
+        stop_failure: match config.stop_failure {
+            StopFailure::Release => core::StopFailure::Release,
+            StopFailure::Block => core::StopFailure::Block,
+        },
+        fence_delay: Duration::ZERO,
+        fence_retry: FENCE_RETRY,
+        reset_takes: None,
+        watchdog: None,
+        references: 0,
+        settle: None,
         groups: groups.collect::<Result<_, String>>()?,
         every: config.links.iter().map(|link| link.medium.every(timing.interval)).collect(),
         tag: config.cluster_tag(),
@@ -53,6 +70,7 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
             }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",
+            ConfigError::Reset => "a reset is asked for, but nothing can reset this node",
             ConfigError::Link => "a link that never sends",
         }
         .to_owned()

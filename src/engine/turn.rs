@@ -356,6 +356,9 @@ impl Engine {
                     self.parts.resources.start(group, job);
                 }
                 Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
+                // Nothing is configured that would lead to these.
+                Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
+                Output::InForce => {}
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
@@ -401,6 +404,7 @@ impl Engine {
         if let Err(error) = memory.write(bytes) {
             let errno = error.raw_os_error().unwrap_or(0);
             self.parts.tongue.tell(self.now, Notice::CannotRemember(errno));
+            self.parts.cluster.handle(self.now, Input::NotRemembered);
         }
     }
 

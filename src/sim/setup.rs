@@ -2,7 +2,8 @@
 use crate::core::id::{GroupId, NodeId};
 use crate::core::seal::Keys;
 use crate::core::time::Duration;
-use crate::core::{Config, GroupSettings, Rule, Settings};
+use crate::core::wire::NameHash;
+use crate::core::{Config, GroupSettings, Rule, Settings, StopFailure};
 
 /// The settings of a simulated cluster; times in µs.
 #[derive(Clone, Debug)]
@@ -72,14 +73,18 @@ impl Setup {
     pub fn config(&self, node: usize) -> Config {
         let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
         let group = |index: usize| GroupSettings {
-            name: u32::try_from(index).expect("groups are few"),
+            name: NameHash(u32::try_from(index).expect("groups are few")),
             prefer: (0..self.nodes).map(|place| id(index + place)).collect(),
             failback: self.failback,
             stop_budget: Duration::from_micros(self.stop_budget),
+            ask: false,
+            reset: false,
         };
         let settings = Settings {
             me: id(node),
-            voters: self.nodes,
+            nodes: self.nodes,
+            witnesses: heapless::Vec::new(),
+            in_force: true,
             interval: Duration::from_micros(self.interval),
             warn: Duration::from_micros(self.warn),
             dead: Duration::from_micros(self.dead),
@@ -87,7 +92,17 @@ impl Setup {
             failback_delay: Duration::from_micros(self.failback_delay),
             rule: self.rule,
             blackout: Duration::from_micros(self.blackout),
-            release_on_stop_failure: self.release_on_stop_failure,
+            stop_failure: if self.release_on_stop_failure {
+                StopFailure::Release
+            } else {
+                StopFailure::Block
+            },
+            fence_delay: Duration::ZERO,
+            fence_retry: Duration::from_millis(10_000),
+            reset_takes: None,
+            watchdog: None,
+            references: 0,
+            settle: None,
             groups: (0..self.groups).map(group).collect(),
             every: (0..self.links).map(|_| 1).collect(),
             tag: 0x5151,

@@ -219,7 +219,7 @@ fn check_settled(world: &World) -> Result<(), Violation> {
 /// The time that the length of faults is drawn from.
 fn unit(setup: &Setup) -> u64 {
     match setup.rule {
-        Rule::AssumeDead => setup.dead,
+        Rule::AssumeDead | Rule::Fencing => setup.dead,
         Rule::Majority => setup.lease(),
     }
 }

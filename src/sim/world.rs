@@ -309,6 +309,9 @@ impl World {
                 Output::Transmit { links, len } => {
                     self.send(node, links, &frame[..usize::from(len)]);
                 }
+                Output::InForce => {}
+                // No such devices yet.
+                Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
                 Output::Announce { group } => {
                     self.trace.push(self.now, node, Line::Ordered("announce", group.index()));
                     self.machines[node].announced += 1;

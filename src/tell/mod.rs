@@ -5,6 +5,7 @@
 //! something to say ever waits: what does not fit is counted, and the count is told.
 mod limit;
 pub mod notify;
+mod safety;
 mod sink;
 mod text;
 mod thread;

@@ -2,7 +2,7 @@
 use super::{Level, Notice};
 use crate::config::Config;
 use crate::core::id::{GroupId, LinkId, NodeId, Term};
-use crate::core::io::{Event, LinkState, Reason, StopReason};
+use crate::core::io::{Doubt, Event, LinkState, Reason, StopReason};
 use crate::core::time::Duration;
 
 /// How the sentence about a namesake begins.
@@ -44,7 +44,7 @@ impl Names {
         self.groups.get(group.index()).map_or("an unknown group", String::as_str)
     }
 
-    fn term(&self, term: Term) -> String {
+    pub(super) fn term(&self, term: Term) -> String {
         format!("term {}/{}", term.count, self.node(term.node))
     }
 }
@@ -58,7 +58,7 @@ pub struct Sentence {
     pub text: String,
 }
 
-fn say(level: Level, text: impl Into<String>) -> Sentence {
+pub(super) fn say(level: Level, text: impl Into<String>) -> Sentence {
     Sentence { level, text: text.into() }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn span(duration: Duration) -> String {
 
 /// The sentence for one of the core's events.
 pub fn event(event: Event, names: &Names) -> Sentence {
-    use Level::{Error, Notice, Warning};
+    use Level::{Notice, Warning};
     match event {
         Event::NodeSeen(_)
         | Event::NodeAlive(_)
@@ -110,16 +110,17 @@ pub fn event(event: Event, names: &Names) -> Sentence {
             ),
         ),
         Event::Ready => say(Notice, "ready: from now on this node claims groups"),
-        Event::Rival(group, node, term) => say(
-            Error,
-            format!(
-                "group {}: node {} owned it at the same time as we did; {} wins, the other lets \
-                 go. Was every link cut?",
-                names.group(group),
-                names.node(node),
-                names.term(term)
-            ),
-        ),
+        Event::Rival(..)
+        | Event::HeldBack(..)
+        | Event::Fencing(_)
+        | Event::FenceWaits(..)
+        | Event::Proven(..)
+        | Event::FenceLate(_)
+        | Event::FenceFailed(_)
+        | Event::FenceUnseen(_)
+        | Event::Reset(_)
+        | Event::NotRemembered
+        | Event::InForce => super::safety::event(event, names),
         Event::Lost(count) => say(Warning, format!("{count} events were lost: too many at once")),
         Event::Claim(..)
         | Event::ClaimWithdrawn(_)
@@ -305,6 +306,7 @@ fn stopping(group: GroupId, reason: StopReason, names: &Names) -> Sentence {
         StopReason::LeaseOver => "our lease is over".to_owned(),
         StopReason::Rival(node) => format!("node {} owns it by a higher term", names.node(node)),
         StopReason::HandOver => "it goes to another node".to_owned(),
+        StopReason::Connected => "it goes to a better connected node".to_owned(),
         StopReason::StartFailed => "a start failed".to_owned(),
         StopReason::Leftover => "found running without right when the daemon started".to_owned(),
         StopReason::Shutdown => "the daemon is ending".to_owned(),
@@ -381,6 +383,18 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
+            Event::HeldBack(group, _, doubt) => {
+                key(30, group.index(), usize::from(doubt == Doubt::Answers))
+            }
+            Event::Fencing(node) => key(31, node.index(), 0),
+            Event::FenceWaits(node, _) => key(32, node.index(), 0),
+            Event::Proven(node, _) => key(33, node.index(), 0),
+            Event::FenceLate(node) => key(34, node.index(), 0),
+            Event::FenceFailed(node) => key(35, node.index(), 0),
+            Event::FenceUnseen(node) => key(36, node.index(), 0),
+            Event::Reset(group) => key(37, group.index(), 0),
+            Event::NotRemembered => key(38, 0, 0),
+            Event::InForce => key(39, 0, 0),
         },
         Notice::LinkTrouble(link, _) => key(40, link.index(), 0),
         Notice::Overslept(_) => key(41, 0, 0),

@@ -294,7 +294,8 @@ impl Machine {
             Output::Transmit { len, .. } => {
                 turn.sent.push(self.frame(&frame[..usize::from(len)], turn.tell));
             }
-            Output::Announce { .. } | Output::Reply { .. } => {}
+            Output::Announce { .. } | Output::Reply { .. } | Output::InForce => {}
+            Output::Ask { .. } | Output::Watchdog(_) | Output::Fence { .. } => {}
             Output::Event(event) => self.event(event, turn),
             Output::Restart => {
                 turn.tell(|| "starts anew: a clone".to_owned());

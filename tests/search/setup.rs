@@ -2,7 +2,8 @@
 use latido::core::id::{GroupId, NodeId};
 use latido::core::seal::Keys;
 use latido::core::time::Duration;
-use latido::core::{Config, GroupSettings, Rule, Settings};
+use latido::core::wire::NameHash;
+use latido::core::{Config, GroupSettings, Rule, Settings, StopFailure};
 
 /// Between two heartbeats.
 pub(crate) const INTERVAL: u64 = 10_000;
@@ -67,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) late: Vec<u64>,
     /// A stop takes so long.
     pub(crate) stop_takes: u64,
+    /// Under `fencing`: how long the node that does not shoot first waits.
+    pub(crate) fence_delay: u64,
     pub(crate) begin: Begin,
     /// Faults happen at multiples of this.
     pub(crate) grid: u64,
@@ -88,6 +91,7 @@ impl Setup {
             drift: vec![-10_000, 10_000, 10_000],
             late: vec![INTERVAL + INTERVAL / 2, 3 * INTERVAL - 2 * PROMPT],
             stop_takes: STOP_BUDGET,
+            fence_delay: 0,
             begin: Begin::Steady,
             grid: INTERVAL / 2,
             horizon: 14 * INTERVAL,
@@ -99,14 +103,18 @@ impl Setup {
     pub(crate) fn config(&self, node: usize) -> Config {
         let id = |node: usize| NodeId::new(node).expect("nodes are few");
         let group = GroupSettings {
-            name: 77,
+            name: NameHash(77),
             prefer: (0..self.owners).map(id).collect(),
             failback: false,
             stop_budget: Duration::from_micros(STOP_BUDGET),
+            ask: false,
+            reset: false,
         };
         let settings = Settings {
             me: id(node),
-            voters: self.nodes,
+            nodes: self.nodes,
+            witnesses: Default::default(),
+            in_force: true,
             interval: Duration::from_micros(INTERVAL),
             warn: Duration::from_micros(2 * INTERVAL),
             dead: Duration::from_micros(self.dead),
@@ -114,7 +122,13 @@ impl Setup {
             failback_delay: Duration::from_micros(self.dead),
             rule: self.rule,
             blackout: Duration::ZERO,
-            release_on_stop_failure: false,
+            stop_failure: StopFailure::Block,
+            fence_delay: Duration::from_micros(self.fence_delay),
+            fence_retry: Duration::from_micros(2 * INTERVAL),
+            reset_takes: None,
+            watchdog: None,
+            references: 0,
+            settle: None,
             groups: [group].into_iter().collect(),
             every: [1].into_iter().collect(),
             tag: 0x5151,

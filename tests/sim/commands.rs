@@ -2,6 +2,7 @@
 use crate::scene::*;
 use latido::core::Settings;
 use latido::core::io::{Command, Event, Refusal, StopReason};
+use latido::core::wire::NameHash;
 use latido::sim::machine::Fate;
 use latido::sim::{Fault, Setup, World};
 
@@ -134,22 +135,26 @@ fn the_operators_word_moves_a_group_between_different_configurations() {
 }
 
 #[test]
-fn another_list_of_groups_moves_nothing() {
-    // The same numbers mean other groups on the other node.
+fn a_group_that_the_other_node_does_not_know_stays() {
     let mut world = pair(Setup { groups: 2, ..Setup::default() });
     assert_eq!((world.serving(0), world.serving(1)), (vec![0], vec![1]));
     let settings = Settings::clone(&world.setup.config(1));
-    let mut swapped = settings.groups.clone();
-    swapped.swap(0, 1);
-    let config = Settings { digest: 9, groups: swapped, ..settings };
+    let mut others = settings.groups.clone();
+    others[0].name = NameHash(55);
+    let config = Settings { digest: 9, groups: others, ..settings };
     world.reconfigure(1, latido::core::Config::new(config).unwrap());
     world.apply(Fault::Kill(1));
     run(&mut world, 10 * MS);
     world.apply(Fault::Revive(1));
     run(&mut world, 10 * SECOND);
-    assert_eq!(world.serving(0), [0], "what runs on the unchanged node goes on");
+    assert!(world.serving(0).contains(&0), "what runs on the unchanged node goes on");
+    assert_eq!(world.serving(1), [1], "what both know is the same group");
     let rival = |event: &Event| matches!(event, Event::Rival(..));
     assert_eq!(told(&world, 0, SECOND, rival), None);
-    let refused = ask(&mut world, 0, Command::Standby);
-    assert_eq!(refused, Err(Refusal::ConfigurationsDiffer));
+    let group = latido::core::id::GroupId::new(0).unwrap();
+    let refused = ask(&mut world, 0, Command::HandOver(groups(&[0])));
+    assert_eq!(refused, Err(Refusal::NobodyToTake(group)));
+    assert_eq!(ask(&mut world, 0, Command::Takeover(groups(&[1]))), Ok(()));
+    run(&mut world, SECOND);
+    assert_eq!(world.serving(1), [0]);
 }

@@ -1,11 +1,15 @@
 //! Arbitrary inputs, authentic frames with arbitrary contents included: no panic, no endless loop.
 use latido::core::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, Term};
-use latido::core::io::{Command, Event, Input, Outcome, Output, Phase};
+use latido::core::io::{Command, Event, Fenced, Input, Outcome, Output, Phase};
 use latido::core::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX};
 use latido::core::seal::Keys;
 use latido::core::time::{Duration, Instant};
-use latido::core::wire::{Body, ClaimPart, GrantPart, GroupFlags, GroupPart, Header, Heard};
-use latido::core::{Cluster, Config, GroupSettings, Identity, MEMORY_MAX, Rule, Settings};
+use latido::core::wire::{
+    Body, ClaimPart, GrantPart, GroupFlags, GroupPart, Header, Heard, NameHash,
+};
+use latido::core::{
+    Cluster, Config, GroupSettings, Identity, MEMORY_MAX, Rule, Settings, StopFailure,
+};
 use latido::sim::random::Random;
 use proptest::prelude::*;
 
@@ -20,24 +24,42 @@ fn node(index: usize) -> NodeId {
     NodeId::new(index).unwrap()
 }
 
-fn config(groups: usize, links: usize) -> Config {
+fn name(index: usize) -> NameHash {
+    NameHash(u32::try_from(index).unwrap())
+}
+
+fn config(rule: Rule, groups: usize, links: usize) -> Config {
     let group = |index: usize| GroupSettings {
-        name: u32::try_from(index).unwrap(),
+        name: name(index),
         prefer: [node(index % 2), node((index + 1) % 2)].into_iter().collect(),
         failback: index.is_multiple_of(3),
         stop_budget: Duration::from_millis(100),
+        ask: index.is_multiple_of(2),
+        reset: rule == Rule::Majority && index.is_multiple_of(3),
     };
     Config::new(Settings {
         me: node(0),
-        voters: 2,
+        nodes: 2,
+        witnesses: (rule == Rule::Majority).then_some(NameHash(77)).into_iter().collect(),
+        in_force: false,
         interval: Duration::from_millis(10),
         warn: Duration::from_millis(30),
         dead: Duration::from_millis(100),
         initial_dead: Duration::from_millis(300),
         failback_delay: Duration::from_millis(50),
-        rule: Rule::AssumeDead,
+        rule,
         blackout: Duration::ZERO,
-        release_on_stop_failure: false,
+        stop_failure: match rule {
+            Rule::AssumeDead => StopFailure::Block,
+            Rule::Fencing => StopFailure::Fence,
+            Rule::Majority => StopFailure::Reset,
+        },
+        fence_delay: Duration::from_millis(200),
+        fence_retry: Duration::from_millis(300),
+        reset_takes: Some(Duration::from_millis(20)),
+        watchdog: (rule == Rule::Majority).then_some(Duration::from_millis(150)),
+        references: 2,
+        settle: Some(Duration::from_millis(100)),
         groups: (0..groups).map(group).collect(),
         every: (0..links).map(|link| u8::try_from(link % 3 + 1).unwrap()).collect(),
         tag: 1,
@@ -48,10 +70,10 @@ fn config(groups: usize, links: usize) -> Config {
     .unwrap()
 }
 
-fn born(groups: usize, links: usize, memory: Option<&[u8]>, now: u64) -> Cluster {
+fn born(rule: Rule, groups: usize, links: usize, memory: Option<&[u8]>, now: u64) -> Cluster {
     let held_until = [Instant::from_micros(now + 50_000); GROUPS_MAX];
     let identity = Identity { incarnation: OURS, memory, held_until, seed: 5 };
-    Cluster::new(config(groups, links), &identity, Instant::from_micros(now))
+    Cluster::new(config(rule, groups, links), &identity, Instant::from_micros(now))
 }
 
 /// An authentic frame of anybody, saying anything: plausible often enough to get far.
@@ -64,7 +86,8 @@ fn frame(random: &mut Random, now: u64, groups: usize) -> Vec<u8> {
         Phase::Stopping,
         Phase::Blocked,
     ];
-    let part = |random: &mut Random| GroupPart {
+    let part = |random: &mut Random, index: usize| GroupPart {
+        name: name(if random.chance(950_000) { index } else { random.index(40) }),
         phase: phases[random.index(6)],
         flags: GroupFlags::default()
             .with_wanted(random.chance(200_000))
@@ -106,7 +129,8 @@ fn frame(random: &mut Random, now: u64, groups: usize) -> Vec<u8> {
         voters: if random.chance(950_000) { 3 } else { 9 },
         predecessor: random.chance(300_000).then(|| Incarnation(random.below(4))),
         heard: (0..random.below(4)).map(|_| heard(random)).collect(),
-        groups: (0..groups).map(|_| part(random)).collect(),
+        references: random.below(4) as u8,
+        groups: (0..groups).map(|index| part(random, index)).collect(),
         grants: (0..groups).map(|_| grant(random)).collect(),
         ..Body::default()
     };
@@ -115,7 +139,7 @@ fn frame(random: &mut Random, now: u64, groups: usize) -> Vec<u8> {
     let header = Header {
         key: 1,
         tag: 1,
-        node: node(if random.chance(950_000) { 1 } else { random.index(8) }),
+        node: node(if random.chance(750_000) { 1 } else { random.index(8) }),
         incarnation: Incarnation(random.below(12)),
         sequence,
     };
@@ -130,6 +154,15 @@ fn frame(random: &mut Random, now: u64, groups: usize) -> Vec<u8> {
 
 /// Drains the outputs; the jobs that were ordered.
 fn drain(cluster: &mut Cluster, jobs: &mut Vec<(GroupId, JobId)>) -> usize {
+    drain_with(cluster, jobs, &mut Vec::new())
+}
+
+/// The same; the fences, too.
+fn drain_with(
+    cluster: &mut Cluster,
+    jobs: &mut Vec<(GroupId, JobId)>,
+    fences: &mut Vec<(NodeId, JobId)>,
+) -> usize {
     let mut buffer = [0; FRAME_MAX];
     let mut polled = 0;
     while let Some(output) = cluster.poll(&mut buffer) {
@@ -139,6 +172,7 @@ fn drain(cluster: &mut Cluster, jobs: &mut Vec<(GroupId, JobId)>) -> usize {
             Output::Start { group, job }
             | Output::Stop { group, job }
             | Output::Probe { group, job } => jobs.push((group, job)),
+            Output::Fence { node, request } => fences.push((node, request)),
             Output::Transmit { len, .. } => {
                 let header = Header::decode(&buffer[..usize::from(len)]).unwrap();
                 let mut clear = [0; FRAME_MAX];
@@ -160,7 +194,16 @@ fn step(cluster: &mut Cluster, random: &mut Random, now: u64, jobs: &mut Vec<(Gr
     let group = GroupId::new(random.index(GROUPS_MAX)).unwrap();
     let link = LinkId::new(random.index(LINKS_MAX)).unwrap();
     let outcomes = [Outcome::Running, Outcome::Stopped, Outcome::Partial, Outcome::Failed];
-    match random.below(20) {
+    match random.below(25) {
+        20 => cluster.handle(at, Input::References { reached: random.below(4) as u8 }),
+        21 => cluster.handle(at, Input::Confirmed { references: random.below(4) as u8 }),
+        22 => cluster.handle(at, Input::Answered { group }),
+        23 => cluster.handle(at, Input::NotRemembered),
+        24 => {
+            let outcome = if random.chance(500_000) { Fenced::Confirmed } else { Fenced::Failed };
+            let request = JobId(random.below(60) as u32);
+            cluster.handle(at, Input::Fenced { node: node(random.index(8)), request, outcome });
+        }
         0..3 => cluster.handle(at, Input::Tick),
         3..13 => {
             let bytes = frame(random, now, random.clone().index(GROUPS_MAX + 1));
@@ -168,7 +211,7 @@ fn step(cluster: &mut Cluster, random: &mut Random, now: u64, jobs: &mut Vec<(Gr
         }
         13 => cluster.handle(at, Input::Link { link, up: random.chance(700_000) }),
         14 => cluster.handle(at, Input::Able { group, able: random.chance(600_000) }),
-        15..19 => {
+        15..20 => {
             let odd = (group, JobId(random.bits() as u32));
             let (group, job) =
                 if jobs.is_empty() { odd } else { jobs.swap_remove(random.index(jobs.len())) };
@@ -181,7 +224,9 @@ fn step(cluster: &mut Cluster, random: &mut Random, now: u64, jobs: &mut Vec<(Gr
                 0 => Command::Shutdown,
                 1..8 => Command::Standby,
                 8..15 => Command::HandOver(set),
-                15..22 => Command::Takeover(set),
+                15..20 => Command::Takeover(set),
+                20 => Command::Fence(node(random.index(8))),
+                21 => Command::ConfirmDead(node(random.index(8))),
                 _ => Command::Failback(set),
             };
             cluster.handle(at, Input::Command { id: 1, command });
@@ -197,7 +242,8 @@ proptest! {
         let groups = [0, 1, 2, GROUPS_MAX][random.index(4)];
         let links = [0, 1, LINKS_MAX][random.index(3)];
         let (mut now, mut jobs) = (START, Vec::new());
-        let mut cluster = born(groups, links, None, now);
+        let rule = [Rule::AssumeDead, Rule::Fencing, Rule::Majority][random.index(3)];
+        let mut cluster = born(rule, groups, links, None, now);
         for _ in 0..300 {
             now += match random.below(10) {
                 0 => 0,
@@ -219,7 +265,7 @@ proptest! {
             if random.chance(5_000) {
                 let mut memory = [0; MEMORY_MAX];
                 let len = cluster.memory(&mut memory).unwrap();
-                cluster = born(groups, links, Some(&memory[..len]), now);
+                cluster = born(rule, groups, links, Some(&memory[..len]), now);
                 drain(&mut cluster, &mut jobs);
             }
         }
@@ -227,7 +273,7 @@ proptest! {
 
     #[test]
     fn any_memory_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let mut cluster = born(3, 1, Some(&bytes), START);
+        let mut cluster = born(Rule::Fencing, 3, 1, Some(&bytes), START);
         drain(&mut cluster, &mut Vec::new());
     }
 }
@@ -235,7 +281,7 @@ proptest! {
 /// A peer that heard a frame of ours which we have not sent: a snapshot of us runs elsewhere.
 #[test]
 fn an_echo_from_the_future_restarts_the_clone() {
-    let mut cluster = born(1, 1, None, START);
+    let mut cluster = born(Rule::AssumeDead, 1, 1, None, START);
     let (mut jobs, mut random) = (Vec::new(), Random::new(1));
     drain(&mut cluster, &mut jobs);
     let heard = Heard {

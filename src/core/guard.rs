@@ -1,0 +1,172 @@
+//! The guards of `assume-dead`: before a silent node is presumed dead, the LAN is asked for its
+//! addresses, and the references for an answer.
+//!
+//! Asking begins when the node becomes late, so that the answers are there when it would be dead.
+use super::cluster::Cluster;
+use super::config::Rule;
+use super::id::{GroupId, GroupSet, NodeId};
+use super::io::{Doubt, Event, NodeState, Output, Timer};
+use super::time::Instant;
+
+/// What the guards know.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(super) struct Guard {
+    /// References that this node reaches.
+    pub(super) references: u8,
+    /// Since when the LAN and the references are asked.
+    asking: Option<Instant>,
+    /// References that have answered since.
+    confirmed: u8,
+    /// For whose addresses.
+    groups: GroupSet,
+    /// What the outside was told last.
+    told: (bool, GroupSet),
+}
+
+impl Cluster {
+    /// Begins or ends asking.
+    pub(super) fn watch_guard(&mut self) {
+        let silent = self.config.rule == Rule::AssumeDead
+            && !self.shutting_down
+            && self.config.others().any(|node| self.looks_dead(node));
+        let mut groups = GroupSet::EMPTY;
+        if silent {
+            let stopped = |id: &GroupId| self.groups[id.index()].phase == super::io::Phase::Stopped;
+            let asked =
+                |id: &GroupId| self.config.groups.get(id.index()).is_some_and(|group| group.ask);
+            let groups_asked = self.config.group_ids().filter(stopped).filter(asked);
+            groups = groups_asked.fold(groups, GroupSet::with);
+        }
+        let wanted = silent && (!groups.is_empty() || self.told_references() > 0);
+        if !wanted {
+            self.guard.asking = None;
+        } else if self.guard.asking.is_none() {
+            self.guard.asking = Some(self.now);
+            self.guard.confirmed = 0;
+        }
+        for id in self.config.group_ids() {
+            let asked = groups.contains(id);
+            let group = &mut self.groups[id.index()];
+            if !asked {
+                group.asked_since = None;
+                group.answered = None;
+            } else if group.asked_since.is_none() {
+                group.asked_since = Some(self.now);
+            }
+        }
+        self.guard.groups = groups;
+    }
+
+    /// Whether a node is late or worse, and nothing proves why: what it owns may soon be taken.
+    fn looks_dead(&self, node: NodeId) -> bool {
+        let waiting = !self.ready
+            && self.now.since(self.started) + self.config.ask_window() < self.config.initial_dead;
+        let peer = &self.peers[node.index()];
+        match peer.state(self.now, self.config.warn, self.config.dead, waiting) {
+            NodeState::Late | NodeState::Dead => !self.is_proven(node),
+            NodeState::Unknown | NodeState::Seen | NodeState::Alive | NodeState::Left => false,
+        }
+    }
+
+    /// When asking begins although `initial dead` is not over.
+    pub(super) fn asks_before_ready(&self) -> Option<Instant> {
+        let early = self.started + (self.config.initial_dead - self.config.ask_window());
+        (self.config.rule == Rule::AssumeDead && !self.ready).then_some(early)
+    }
+
+    /// The most references that a silent node said it reaches.
+    fn told_references(&self) -> u8 {
+        let told = |node: NodeId| self.peers[node.index()].body.references;
+        self.config.others().map(told).max().unwrap_or_default().max(self.config.references)
+    }
+
+    /// What is still to be told of asking.
+    pub(super) fn ask(&mut self) -> Option<Output> {
+        let (on, groups) = (self.guard.asking.is_some(), self.guard.groups);
+        if self.guard.told == (on, groups) {
+            return None;
+        }
+        self.guard.told = (on, groups);
+        Some(Output::Ask { on, groups, every: self.config.ask_window().ratio(1, 4) })
+    }
+
+    /// Somebody answered for an address of a group.
+    pub(super) fn answered(&mut self, group: GroupId) {
+        let now = self.now;
+        let group = &mut self.groups[group.index()];
+        group.answered = group.asked_since.map(|_| now);
+    }
+
+    /// So many references have answered since asking began.
+    pub(super) fn confirmed(&mut self, references: u8) {
+        if self.guard.asking.is_some() {
+            self.guard.confirmed = self.guard.confirmed.max(references);
+        }
+    }
+
+    /// This node reaches so many references now.
+    pub(super) fn reaches(&mut self, references: u8) {
+        self.urgent |= self.guard.references != references;
+        self.guard.references = references;
+    }
+
+    /// Why a silent `node` is not presumed dead as far as `id` goes, if it is not.
+    pub(super) fn doubt(&self, id: GroupId, node: NodeId) -> Option<Doubt> {
+        let peer = &self.peers[node.index()];
+        if self.config.rule != Rule::AssumeDead || peer.left || self.is_proven(node) {
+            return None;
+        }
+        // Whoever was never heard is granted one, if there are any: reaching none, it is us.
+        let theirs = match peer.incarnation {
+            Some(_) => peer.body.references,
+            None => self.config.references.min(1),
+        };
+        let ours = self.guard.references.min(self.guard.confirmed);
+        if theirs > ours {
+            return Some(Doubt::References(ours, theirs));
+        }
+        let since = self.unanswered_since(id)?;
+        (self.now < since + self.config.ask_window()).then_some(Doubt::Answers)
+    }
+
+    /// Since when nobody answers for the group's addresses, although they are asked for.
+    fn unanswered_since(&self, id: GroupId) -> Option<Instant> {
+        let asked = self.config.groups.get(id.index()).is_some_and(|group| group.ask);
+        if !asked {
+            return None;
+        }
+        let group = &self.groups[id.index()];
+        Some(group.answered.max(group.asked_since).unwrap_or(self.now))
+    }
+
+    /// When the group's addresses have been silent for long enough, if nobody answers until then.
+    pub(super) fn guard_deadline(&self, id: GroupId) -> Option<(Instant, Timer)> {
+        let group = &self.groups[id.index()];
+        let since = group.answered.max(group.asked_since)?;
+        Some((since + self.config.ask_window(), Timer::Silence))
+    }
+
+    /// Notes and tells what holds this node back from taking `id` from a silent node.
+    pub(super) fn watch_doubt(&mut self, id: GroupId) {
+        let candidate = self.groups[id.index()].claim.is_none()
+            && self.ready
+            && self.rank(id, self.config.me).is_some();
+        let doubted = |node: &NodeId| {
+            let silent = self.now >= self.doubt_until && !self.peers[node.index()].left;
+            silent && !self.peers[node.index()].speaks(self.now, self.config.dead)
+        };
+        let mut others = self.config.others().filter(doubted);
+        let held = others.find_map(|node| Some((node, self.doubt(id, node)?)));
+        let held = held.filter(|_| candidate);
+        // The first window is nobody's answer yet.
+        let answered = self.groups[id.index()].answered.is_some();
+        let held = held.filter(|(_, doubt)| *doubt != Doubt::Answers || answered);
+        let before = ::core::mem::replace(&mut self.groups[id.index()].held_back, held);
+        if let Some((node, doubt)) = held
+            && before.map(|(_, doubt)| ::core::mem::discriminant(&doubt))
+                != Some(::core::mem::discriminant(&doubt))
+        {
+            self.events.push(Event::HeldBack(id, node, doubt));
+        }
+    }
+}
