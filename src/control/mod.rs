@@ -4,6 +4,7 @@
 //! bounded wait-free queues and an eventfd each way: the engine never waits for a client, takes
 //! no lock and allocates nothing. A [`Snapshot`] is made only when somebody has asked for one.
 mod client;
+pub(crate) mod guards;
 mod problems;
 mod protocol;
 pub mod report;

@@ -1,12 +1,14 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::guards::{self, ReferenceReport};
 use super::{Snapshot, Troubles};
 use crate::config::{Config, Kind, Rule, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
+use crate::reference::Board;
 use crate::tell::{Names, Past};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,8 @@ pub struct Facts {
     pub gate: GateFact,
     /// Why links could not be opened.
     pub troubles: Troubles,
+    /// The references.
+    pub references: Board,
 }
 
 /// What is known of the lease gate.
@@ -111,6 +115,7 @@ impl Facts {
             supervisor: None,
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
+            references: Board::default(),
         }
     }
 }
@@ -165,6 +170,8 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// This node's links.
     pub links: Vec<LinkReport>,
+    /// What tells this node whether it is connected.
+    pub references: Vec<ReferenceReport>,
     /// Every group.
     pub groups: Vec<GroupReport>,
     /// What was counted since the start.
@@ -215,6 +222,8 @@ pub struct NodeReport {
     pub silence_ms: Option<u64>,
     /// Its configuration differs from ours.
     pub config_differs: bool,
+    /// References that it reaches, or reached when it was heard last.
+    pub references: u8,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
 }
@@ -261,6 +270,8 @@ pub struct GroupReport {
     pub lease_left_ms: Option<u64>,
     /// This node failed to start it.
     pub failed_here: bool,
+    /// Why this node does not take it from a silent one.
+    pub held_back: Option<String>,
     /// It was moved by hand and does not fail back on its own.
     pub pinned: bool,
     /// This node could serve its clients.
@@ -391,6 +402,7 @@ pub fn report(
                 LinkReport { name: facts.names.link(link).to_owned(), up, error }
             })
             .collect(),
+        references: guards::references(&facts.references, snapshot.at),
         groups: groups
             .map(|group| group_report(group, &status.groups[group.index()], facts))
             .collect(),
@@ -440,6 +452,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         standby: if is_me { snapshot.status.standby } else { known.standby },
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
+        references: if is_me { snapshot.status.references } else { known.references },
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];
@@ -469,6 +482,7 @@ fn group_report(group: GroupId, known: &GroupStatus, facts: &Facts) -> GroupRepo
         local: phase(known.local).to_owned(),
         lease_left_ms: known.lease_left.map(|left| left.millis()),
         failed_here: known.failed_here,
+        held_back: guards::held_back(known, names),
         pinned: known.pinned,
         able: known.able,
         candidates: known

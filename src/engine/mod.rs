@@ -22,6 +22,7 @@ use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
+use crate::reference::Guards;
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -133,10 +134,14 @@ fn serve(
     let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
     let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
+    let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+    let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
+        .map_err(say("cannot ask references and probe addresses"))?;
 
     let gate = LeaseGate::open(config, runtime.path(), &teller);
     let running: Arc<AtomicU64> = Arc::default();
-    let facts = facts(config, &teller, &gate, started);
+    let mut facts = facts(config, &teller, &gate, started);
+    facts.references = guards.board();
     let (server, control, troubles) =
         control(options, config, me, runtime, &teller, &running, facts)
             .map_err(say("cannot open the control socket"))?;
@@ -157,6 +162,8 @@ fn serve(
         opener,
         reports,
         senses,
+        guards,
+        findings,
         control,
         troubles,
         signals,

@@ -15,6 +15,7 @@ use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
 use crate::platform::signal::{self, Signals};
+use crate::reference::{Finding, Guards};
 use crate::resource::{Report, Resources};
 use crate::runtime::{Memory, Vouch};
 use crate::tell::notify::Notify;
@@ -44,6 +45,7 @@ const CONTROL: u64 = 103;
 const SIGNALS: u64 = 104;
 const TIMER: u64 = 105;
 const GUARDIAN: u64 = 106;
+const FINDINGS: u64 = 107;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -54,6 +56,9 @@ pub(super) struct Parts {
     pub(super) opener: Opener,
     pub(super) reports: Mailbox<Report>,
     pub(super) senses: Mailbox<Sense>,
+    // Before the threads that put into it: none of them may wait for it when they are to end.
+    pub(super) findings: Mailbox<Finding>,
+    pub(super) guards: Guards,
     pub(super) control: Control,
     pub(super) troubles: Troubles,
     pub(super) signals: Signals,
@@ -120,6 +125,7 @@ impl Engine {
         engine.watch(OPENER, engine.parts.opener.fd())?;
         engine.watch(REPORTS, engine.parts.reports.as_fd())?;
         engine.watch(SENSES, engine.parts.senses.as_fd())?;
+        engine.watch(FINDINGS, engine.parts.findings.as_fd())?;
         engine.watch(CONTROL, engine.parts.control.as_fd())?;
         engine.watch(SIGNALS, engine.parts.signals.as_fd())?;
         engine.watch(TIMER, engine.timer.as_fd())?;
@@ -216,6 +222,7 @@ impl Engine {
                 }
             }
             SENSES => self.senses_ready(memory),
+            FINDINGS => self.findings(memory),
             CONTROL => {
                 self.parts.control.hush();
                 while let Some((id, command)) = self.parts.control.take() {
@@ -249,6 +256,20 @@ impl Engine {
                 }
                 signal::HANGUP => self.parts.control.ask_reload(),
                 _ => {}
+            }
+        }
+    }
+
+    fn findings(&mut self, memory: &mut Memory) {
+        self.parts.findings.hush();
+        while let Some(finding) = self.parts.findings.take() {
+            match finding {
+                Finding::Reached(reached) => self.feed(Input::References { reached }, memory),
+                Finding::Confirmed(asking, references) if self.parts.guards.is_present(asking) => {
+                    self.feed(Input::Confirmed { references }, memory);
+                }
+                Finding::Confirmed(..) => {}
+                Finding::Answered(group) => self.feed(Input::Answered { group }, memory),
             }
         }
     }
@@ -356,14 +377,18 @@ impl Engine {
                     self.parts.resources.start(group, job);
                 }
                 Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
+                Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 // Nothing is configured that would lead to these.
-                Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
+                Output::Fence { .. } | Output::Watchdog(_) => {}
                 Output::InForce => {}
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
                 Output::Event(event) => {
                     self.note_stop(event);
+                    if let core::io::Event::HeldBack(group, _, core::io::Doubt::Answers) = event {
+                        self.parts.guards.held_back(group);
+                    }
                     self.parts.tongue.tell(self.now, Notice::Core(event));
                 }
                 Output::Restart => {
