@@ -192,7 +192,7 @@ impl Lab {
     pub fn set_cut(&self, wire: &Wire, way: Way, cut: bool) -> Result<()> {
         let end = match wire {
             Wire::Port { machine, network } => {
-                trunk::port_end(&*self.network(network)?, machine, way)?
+                trunk::port_end(self.network(network)?, machine, way)?
             }
             Wire::Trunk(name) => {
                 let found = self.trunks.iter().find(|trunk| trunk.name() == name);
