@@ -58,7 +58,7 @@ use table::{Address, Due, Group, Judge, Table, Taken};
 /// Keys that one cluster may accept at once, as far as a witness goes.
 pub const KEYS_MAX: usize = 8;
 /// Events that were not told yet.
-const NOTES_MAX: usize = 16;
+const NOTES_MAX: usize = 8;
 /// Unproven incarnations that one frame answers.
 const UNPROVEN_MAX: usize = 2;
 
@@ -477,3 +477,6 @@ impl Table {
 fn heard(node: NodeId, incarnation: Incarnation, sequence: u64, age: u64) -> Heard {
     Heard { node, incarnation, sequence, age, links: LinkSet::EMPTY }
 }
+
+#[cfg(test)]
+mod tests;

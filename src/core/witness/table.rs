@@ -8,7 +8,7 @@ use crate::core::limits::{GROUPS_MAX, VOTERS_MAX};
 use crate::core::mutation::{Mutation, on};
 use crate::core::time::{Duration, Instant};
 use crate::core::wire::{ClaimPart, GroupPart, Header, NameHash};
-use heapless::{Deque, Vec};
+use heapless::Vec;
 
 /// How old an echo may be in a frame that claims nothing, and the shortest blackout.
 pub(super) const PATIENCE: Duration = Duration::from_millis(10_000);
@@ -72,7 +72,7 @@ pub(super) struct Voter {
     left: bool,
     told: bool,
     pub(super) due: Due,
-    replaced: Deque<Incarnation, REPLACED_MAX>,
+    replaced: [Option<Incarnation>; REPLACED_MAX],
 }
 
 /// An incarnation that has not proven that it hears us.
@@ -95,12 +95,13 @@ pub(super) struct Group {
     /// Our vote.
     grant: Option<Grant>,
     /// Who else claims it.
-    rival: Option<Rival>,
+    rival: Option<Grant>,
     /// When a node listed it last.
     listed: Instant,
 }
 
-/// To whom the vote is bound.
+/// To whom the vote is bound, or would be: a claim that stands while the vote is bound elsewhere or
+/// nothing may be granted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grant {
     pub(super) node: NodeId,
@@ -108,14 +109,7 @@ pub(super) struct Grant {
     /// The claim frame that set the expiry.
     pub(super) sequence: u64,
     pub(super) until: Instant,
-}
-
-/// A claim that stands while the vote is bound elsewhere, or while nothing may be granted.
-#[derive(Clone, Copy, Debug)]
-struct Rival {
-    /// To whom it would be granted, and until when.
-    grant: Grant,
-    /// It owns the group already.
+    /// It owned the group already when it claimed.
     owns: bool,
 }
 
@@ -156,15 +150,14 @@ impl Group {
         self.grant.filter(|grant| now < grant.until)
     }
 
-    fn standing(&self, now: Instant) -> Option<Rival> {
-        self.rival.filter(|rival| now < rival.grant.until)
+    fn standing(&self, now: Instant) -> Option<Grant> {
+        self.rival.filter(|rival| now < rival.until)
     }
 
     /// The claim that stands gets the vote.
     fn pass(&mut self, now: Instant) -> Option<Grant> {
-        let rival = self.standing(now);
+        self.grant = self.standing(now);
         self.rival = None;
-        self.grant = rival.map(|rival| rival.grant);
         self.grant
     }
 }
@@ -199,12 +192,11 @@ impl Table {
         notes: &mut Notes,
     ) -> Taken {
         let address = Address { voters: body.voters, me, key: header.key };
-        let same = |voter: &Voter| {
-            voter.node == header.node && voter.address.voters == address.voters
-        };
+        let same =
+            |voter: &Voter| voter.node == header.node && voter.address.voters == address.voters;
         let place = self.voters.iter().position(same);
         let voter = place.and_then(|place| self.voters.get_mut(place));
-        let replaced = |voter: &Voter| voter.replaced.iter().any(|old| *old == header.incarnation);
+        let replaced = |voter: &Voter| voter.replaced.contains(&Some(header.incarnation));
         if voter.as_deref().is_some_and(replaced) {
             return Taken::Replaced;
         }
@@ -212,8 +204,8 @@ impl Table {
             heard.node == me && heard.incarnation == judge.incarnation
         };
         let echo = body.heard.iter().find(ours);
-        let echo = echo
-            .map(|echo| Echo { sequence: echo.sequence, age: Duration::from_micros(echo.age) });
+        let echo =
+            echo.map(|echo| Echo { sequence: echo.sequence, age: Duration::from_micros(echo.age) });
         if echo.is_some_and(|echo| echo.sequence > judge.sent) {
             return Taken::FromTheFuture;
         }
@@ -288,7 +280,7 @@ impl Table {
             left: false,
             told: false,
             due: Due::Now,
-            replaced: Deque::new(),
+            replaced: [None; REPLACED_MAX],
         };
         voter.accept(judge, header, body, address, echo.sequence);
         // Cannot fail: there is room now.
@@ -345,7 +337,7 @@ impl Table {
         let successor = body.predecessor == Some(before) || on(Mutation::AnySuccessor);
         for group in &mut self.groups {
             // Its claims were another's; its own follow.
-            group.rival = group.rival.filter(|rival| !rival.grant.holds(header.node, before));
+            group.rival = group.rival.filter(|rival| !rival.holds(header.node, before));
             if let Some(grant) = &mut group.grant
                 && grant.holds(header.node, before)
                 && successor
@@ -375,9 +367,7 @@ impl Table {
             group.term = group.term.max(part.term);
             let claimed = match part.claim {
                 Some(claim) => group.claim(judge.now, header, &part, claim, blind),
-                None => {
-                    group.released(judge.now, header, &part, blind)
-                }
+                None => group.released(judge.now, header, &part, blind),
             };
             self.told(claimed, part.name, notes);
         }
@@ -395,8 +385,7 @@ impl Table {
                 let any = on(Mutation::AnyGoodbye) && grant.node == header.node;
                 any || grant.holds(header.node, header.incarnation)
             });
-            group.rival =
-                group.rival.filter(|rival| !rival.grant.holds(header.node, header.incarnation));
+            group.rival = group.rival.filter(|rival| !rival.holds(header.node, header.incarnation));
             if bound {
                 let (name, passed) = (group.name, group.free(judge.now, blind));
                 self.told(passed, name, notes);
@@ -464,9 +453,11 @@ impl Table {
     pub(super) fn deadline(&self, started: Instant) -> Instant {
         let blind = self.blind_until(started);
         let kept = PATIENCE.max(self.longest) + Duration::from_micros(1);
-        let passes = self.groups.iter().filter(|group| group.rival.is_some()).map(|group| {
-            group.grant.map_or(blind, |grant| grant.until.max(blind))
-        });
+        let passes = self
+            .groups
+            .iter()
+            .filter(|group| group.rival.is_some())
+            .map(|group| group.grant.map_or(blind, |grant| grant.until.max(blind)));
         let falls = self.voters.iter().filter(|voter| voter.told && !voter.left);
         let falls = falls.map(|voter| voter.heard_at + kept);
         let turn = self.waits().then(|| self.answers_at());
@@ -520,7 +511,8 @@ impl Group {
     ) -> Option<Grant> {
         let (node, incarnation) = (header.node, header.incarnation);
         let until = now + Duration::from_micros(claim.lease);
-        let new = Grant { node, incarnation, sequence: header.sequence, until };
+        let owns = part.phase != Phase::Stopped;
+        let new = Grant { node, incarnation, sequence: header.sequence, until, owns };
         match self.binding(now) {
             Some(old) if old.holds(node, incarnation) => {
                 self.grant = Some(Grant { until: until.max(old.until), ..new });
@@ -528,16 +520,15 @@ impl Group {
             }
             None if !blind => {
                 self.grant = Some(new);
-                self.rival = self.rival.filter(|rival| !rival.grant.holds(node, incarnation));
+                self.rival = self.rival.filter(|rival| !rival.holds(node, incarnation));
                 Some(new)
             }
             _ => {
-                let owns = part.phase != Phase::Stopped;
-                let takes = self.standing(now).is_none_or(|rival| {
-                    rival.grant.holds(node, incarnation) || owns && !rival.owns
-                });
+                let takes = self
+                    .standing(now)
+                    .is_none_or(|rival| rival.holds(node, incarnation) || new.owns && !rival.owns);
                 if takes {
-                    self.rival = Some(Rival { grant: new, owns });
+                    self.rival = Some(new);
                 }
                 None
             }
@@ -553,7 +544,7 @@ impl Group {
         blind: bool,
     ) -> Option<Grant> {
         let theirs = |grant: &Grant| grant.holds(header.node, header.incarnation);
-        self.rival = self.rival.filter(|rival| !theirs(&rival.grant));
+        self.rival = self.rival.filter(|rival| !theirs(rival));
         let held = self.grant.as_ref().is_some_and(theirs);
         if held && part.phase == Phase::Stopped { self.free(now, blind) } else { None }
     }
@@ -583,11 +574,11 @@ impl Voter {
 
     fn replace(&mut self, incarnation: Incarnation) -> Incarnation {
         let before = ::core::mem::replace(&mut self.incarnation, incarnation);
-        if self.replaced.is_full() {
-            self.replaced.pop_front();
+        // The oldest goes.
+        self.replaced.rotate_right(1);
+        if let Some(place) = self.replaced.first_mut() {
+            *place = Some(before);
         }
-        // Cannot fail: there is room now.
-        let _ = self.replaced.push_back(before);
         before
     }
 }
