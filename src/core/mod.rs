@@ -37,6 +37,6 @@ pub mod witness;
 pub use cluster::Cluster;
 pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings, StopFailure};
 #[cfg(any(test, feature = "_sim"))]
-pub use inspect::Inspected;
+pub use inspect::{Inspected, identify_body};
 pub use memory::MEMORY_MAX;
 pub use witness::Witness;
