@@ -18,27 +18,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fence {
     /// It was seen since this machine's start; its incarnation then.
-    seen: Option<Incarnation>,
+    pub(super) seen: Option<Incarnation>,
     /// It runs nothing: how that is known, and of which incarnation (`None`: of every earlier one).
-    proof: Option<(Proof, Option<Incarnation>)>,
+    pub(super) proof: Option<(Proof, Option<Incarnation>)>,
     /// Since when it is to be fenced.
-    wanted: Option<Instant>,
+    pub(super) wanted: Option<Instant>,
     /// The fence that is under way.
-    request: Option<Request>,
+    pub(super) request: Option<Request>,
     /// After one that failed: not before then.
-    retry_at: Option<Instant>,
-    told_unseen: bool,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) told_unseen: bool,
 }
 
 /// A fence that was asked for.
 #[derive(Clone, Copy, Debug)]
-struct Request {
-    id: JobId,
+pub(super) struct Request {
+    pub(super) id: JobId,
     /// The incarnation that is struck, as far as it is known.
-    names: Option<Incarnation>,
+    pub(super) names: Option<Incarnation>,
     /// Another one was heard since.
-    outlived: bool,
-    issued: bool,
+    pub(super) outlived: bool,
+    pub(super) issued: bool,
 }
 
 /// What is remembered of it.

@@ -36,5 +36,5 @@ pub mod wire;
 pub use cluster::Cluster;
 pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings, StopFailure};
 #[cfg(any(test, feature = "_sim"))]
-pub use inspect::Inspected;
+pub use inspect::{Inspected, identify_body};
 pub use memory::MEMORY_MAX;
