@@ -29,10 +29,10 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     check_timing(&raw.timing, report);
     let links = check_links(&raw, report);
     check_groups(&raw, report);
-    fence::check(&raw, report);
-    let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     let timing = raw.timing.values();
     let references = references::check(&raw.references, &timing, &raw.groups, report);
+    fence::check(&raw, report);
+    let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
     let groups: Vec<Group> =
@@ -48,9 +48,9 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         timing,
         rule: raw.rule,
         stop_failure: raw.stop_failure,
-        fencing,
         probe: raw.probe,
         references,
+        fencing,
         keys,
         links,
         groups,

@@ -43,10 +43,10 @@ impl Config {
             Fact::new("rule", rule_name(self.rule)),
             Fact::new("stop failure", stop_failure_name(self.stop_failure)),
         ];
+        facts.extend(self.guard_facts().into_iter().map(|(what, value)| Fact::new(what, value)));
         if self.rule == Rule::Fencing {
             facts.push(time("fence delay", self.fencing.delay));
         }
-        facts.extend(self.guard_facts().into_iter().map(|(what, value)| Fact::new(what, value)));
         let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
         facts.push(Fact::new("groups, in this order", names.join(", ")));
         for group in &self.groups {

@@ -53,13 +53,13 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
         },
         stop_failure_name(config.stop_failure)
     ));
-    if config.rule == Rule::Fencing {
-        text.push_str(&format!("fence_delay = \"{}\"\n", format_duration(config.fencing.delay)));
-    }
     if config.probe != super::references::probe_by_default(config.rule) {
         text.push_str(&format!("probe = {}\n", config.probe));
     }
     text.push_str(&config.references_table(quote));
+    if config.rule == Rule::Fencing {
+        text.push_str(&format!("fence_delay = \"{}\"\n", format_duration(config.fencing.delay)));
+    }
     if config.keys.authenticated {
         text.push_str(&format!("\n[keys]\nfile = {}\n", quote_path(keys)));
     } else {

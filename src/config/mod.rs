@@ -50,12 +50,12 @@ pub struct Config {
     pub rule: Rule,
     /// What happens when a resource cannot be stopped.
     pub stop_failure: StopFailure,
-    /// Devices that switch nodes off, and what this machine does to itself.
-    pub fencing: Fencing,
     /// Addresses are probed (RFC 5227) before they are taken from a silent node.
     pub probe: bool,
     /// What tells whether this node is connected.
     pub references: References,
+    /// Devices that switch nodes off, and what this machine does to itself.
+    pub fencing: Fencing,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.

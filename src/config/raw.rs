@@ -16,9 +16,9 @@ pub(super) struct Raw {
     pub(super) timing: RawTiming,
     pub(super) rule: Rule,
     pub(super) stop_failure: StopFailure,
-    pub(super) fencing: RawFencing,
     pub(super) probe: bool,
     pub(super) references: RawReferences,
+    pub(super) fencing: RawFencing,
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,
     pub(super) links: Vec<Located<Medium>>,

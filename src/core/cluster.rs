@@ -49,38 +49,38 @@ pub struct Cluster {
     pub(super) counters: Counters,
     pub(super) next_beat: Instant,
     /// What falls due next by the tables, since the last turn.
-    due: Deadline,
+    pub(super) due: Deadline,
     pub(super) beats: u64,
     /// Sequence number of the last frame sent.
     pub(super) sent: u64,
     /// A frame of ours was heard that we have not sent.
     pub(super) cloned: bool,
-    restart_told: bool,
-    goodbyes: u8,
-    exit_told: bool,
-    reply: Option<(u32, Reply)>,
+    pub(super) restart_told: bool,
+    pub(super) goodbyes: u8,
+    pub(super) exit_told: bool,
+    pub(super) reply: Option<(u32, Reply)>,
     pub(super) jobs: u32,
-    random: u64,
-    told_links: [[Told; LINKS_MAX]; VOTERS_MAX],
-    told_differs: [bool; VOTERS_MAX],
+    pub(super) random: u64,
+    pub(super) told_links: [[Told; LINKS_MAX]; VOTERS_MAX],
+    pub(super) told_differs: [bool; VOTERS_MAX],
     pub(super) fences: [Fence; VOTERS_MAX],
     pub(super) guard: Guard,
     /// Every node was heard showing this list of voters, now or at an earlier start.
     pub(super) in_force: bool,
-    force_untold: bool,
+    pub(super) force_untold: bool,
     /// Nodes that were heard showing it.
-    showing: NodeSet,
+    pub(super) showing: NodeSet,
     /// The memory is being written.
-    remembering: bool,
+    pub(super) remembering: bool,
     /// The memory could not be written: tried again then.
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
-    pet: bool,
+    pub(super) pet: bool,
 }
 
 /// What was last told of a path, and since when it is otherwise.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+pub(super) struct Told {
     state: LinkState,
     otherwise: Option<(LinkState, Instant)>,
 }

@@ -9,7 +9,7 @@ use super::io::{Doubt, Event, NodeState, Output, Timer};
 use super::time::Instant;
 
 /// What the guards know.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Guard {
     /// References that this node reaches.
     pub(super) references: u8,

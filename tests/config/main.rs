@@ -5,6 +5,7 @@ mod fencing;
 mod fixtures;
 mod heartbeat;
 mod properties;
+mod references;
 mod toml;
 
 use latido::cli::{check, keygen, migrate};

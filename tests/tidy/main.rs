@@ -25,8 +25,8 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("config", &["core"]),
     ("link", &["core", "platform", "config"]),
     ("resource", &["core", "platform", "config"]),
-    ("fence", &["core", "platform", "config"]),
     ("reference", &["core", "platform", "config"]),
+    ("fence", &["core", "platform", "config"]),
 ];
 /// Layers at the top, and who may use them.
 const PRIVATE: [(&str, &[&str]); 2] = [("cli", &["cli"]), ("lab", &["lab", "cli"])];

@@ -155,10 +155,10 @@ impl HaCf {
                 }
                 None => {}
             },
-            "stonith" | "stonith_host" => stonith::read(self, name, words, report),
             "ping" | "ping6" | "ping_group" => self.references.read(name, words, report),
             "deadping" => self.references.read_dead(name, words, report),
             "respawn" if self.references.read_ipfail(words) => {}
+            "stonith" | "stonith_host" => stonith::read(self, name, words, report),
             _ => directives::other(name, words, report),
         }
     }

@@ -44,20 +44,20 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     let keys = authkeys::read(&dir.join("authkeys"), &cluster, report);
     let timing = timing(&hacf, At::file(file), report);
     let devices = stonith::devices(&hacf, report);
+    let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
     // What it means: with a device nobody takes over before it has shot, without one at once.
     let rule = if devices.is_empty() { Rule::AssumeDead } else { Rule::Fencing };
     let fencing = RawFencing { devices, ..RawFencing::none(At::file(file)) };
-    let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
     Some(Raw {
         source: Source::Heartbeat(dir.to_path_buf()),
         whole: At::file(file),
         cluster,
         timing,
+        probe: super::references::probe_by_default(rule),
+        references,
         rule,
         stop_failure: default_stop_failure(rule, false),
         fencing,
-        probe: rule == Rule::AssumeDead,
-        references,
         keys,
         nodes: hacf.nodes,
         links: hacf.media,
