@@ -1,8 +1,8 @@
 //! One machine: its clock, the engine's process, the kernel's gate, the scripts. The contract of
 //! the engine with the core, as `src/sim` has it, made to be copied and compared.
 use crate::setup::{QUICK, Setup};
-use latido::core::id::{Incarnation, JobId, LinkId, Term};
-use latido::core::io::{Command, Event, Input, Outcome, Output};
+use latido::core::id::{Incarnation, JobId, LinkId, NodeId, Term};
+use latido::core::io::{Command, Event, Fenced, Input, Outcome, Output};
 use latido::core::limits::{FRAME_MAX, GROUPS_MAX};
 use latido::core::time::Instant;
 use latido::core::wire::{Body, Header};
@@ -75,12 +75,30 @@ pub(crate) struct Machine {
 enum Waiting {
     Frame(Frame),
     Report(JobId, Outcome),
+    Fenced(NodeId, JobId, Fenced),
+}
+
+/// A fence under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shot {
+    pub(crate) by: usize,
+    /// The process that asked for it.
+    pub(crate) process: u64,
+    pub(crate) target: usize,
+    pub(crate) request: JobId,
+    /// When the power goes off; it may have gone, or never do.
+    pub(crate) strikes: Option<u64>,
+    /// When the report comes.
+    pub(crate) reports: u64,
+    pub(crate) outcome: Fenced,
 }
 
 /// What one turn of the engine wants of the world.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) sent: Vec<Frame>,
+    /// Whom to fence, and the number of the request.
+    pub(crate) fences: Vec<(NodeId, JobId)>,
     pub(crate) told: Vec<String>,
     pub(crate) broken: Option<String>,
     /// Whether `told` and what frames say is wanted.
@@ -166,6 +184,9 @@ impl Machine {
                     let group = Setup::group();
                     self.give(now, setup, Input::Report { group, job, outcome }, turn);
                 }
+                Waiting::Fenced(node, request, outcome) => {
+                    self.give(now, setup, Input::Fenced { node, request, outcome }, turn);
+                }
             }
         }
         self.sleep(now, setup, turn);
@@ -203,6 +224,27 @@ impl Machine {
     fn hear(&mut self, now: u64, setup: &Setup, frame: &Frame, turn: &mut Turn) {
         let link = LinkId::new(0).expect("one link");
         self.give(now, setup, Input::Frame { link, bytes: &frame.bytes }, turn);
+    }
+
+    /// The process that asked for a fence hears what became of it, if it is still there.
+    pub(crate) fn fenced(&mut self, now: u64, setup: &Setup, shot: &Shot, turn: &mut Turn) {
+        let Shot { target, request, outcome, process, .. } = *shot;
+        let node = NodeId::new(target).expect("nodes are few");
+        if self.engine.is_none() || process != self.process {
+            return;
+        }
+        turn.tell(|| format!("the fence of n{target}: {outcome:?}"));
+        if self.frozen {
+            self.inbox.push(Waiting::Fenced(node, request, outcome));
+        } else {
+            self.give(now, setup, Input::Fenced { node, request, outcome }, turn);
+            self.sleep(now, setup, turn);
+        }
+    }
+
+    /// The number of the present process.
+    pub(crate) fn process(&self) -> u64 {
+        self.process
     }
 
     /// Its deadline has come.
@@ -295,7 +337,8 @@ impl Machine {
                 turn.sent.push(self.frame(&frame[..usize::from(len)], turn.tell));
             }
             Output::Announce { .. } | Output::Reply { .. } | Output::InForce => {}
-            Output::Ask { .. } | Output::Watchdog(_) | Output::Fence { .. } => {}
+            Output::Fence { node, request } => turn.fences.push((node, request)),
+            Output::Ask { .. } | Output::Watchdog(_) => {}
             Output::Event(event) => self.event(event, turn),
             Output::Restart => {
                 turn.tell(|| "starts anew: a clone".to_owned());
@@ -391,6 +434,9 @@ impl Machine {
             match waiting {
                 Waiting::Frame(frame) => frame.identity.hash(hash),
                 Waiting::Report(_, outcome) => (*outcome as u8).hash(hash), // cast: a name
+                Waiting::Fenced(node, _, outcome) => {
+                    (node, *outcome == Fenced::Confirmed).hash(hash);
+                }
             }
         }
         self.engine.is_some().hash(hash);
