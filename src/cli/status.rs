@@ -1,4 +1,6 @@
 //! `latido status`: one screen that answers "is all well, and if not, what do I do?"
+mod fence;
+
 use super::Where;
 use crate::control::problems;
 use crate::control::report::{GroupReport, NodeReport, Report};
@@ -101,6 +103,7 @@ fn screen(report: &Report, colour: bool) -> String {
     for node in &report.nodes {
         text.push_str(&node_line(node));
     }
+    text.push_str(&fence::lines(report));
     text.push_str("\nGROUP            STATE      OWNER            TERM\n");
     for group in &report.groups {
         text.push_str(&group_lines(group));

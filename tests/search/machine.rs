@@ -401,7 +401,8 @@ impl Machine {
         if term.node.index() != self.node {
             turn.broken = Some(format!("n{} starts by another's {term:?}", self.node));
         } else if self.term.is_some_and(|last| term <= last) {
-            turn.broken = Some(format!("n{} owned by {:?}, and now by {term:?}", self.node, self.term));
+            turn.broken =
+                Some(format!("n{} owned by {:?}, and now by {term:?}", self.node, self.term));
         }
         self.term = Some(term);
     }

@@ -57,9 +57,11 @@ pub(crate) fn search(setup: &Setup, limit: Option<Duration>) -> Outcome {
         None => checker,
     };
     let checker = checker.threads(threads()).spawn_dfs().join();
-    let broken = checker.discoveries().into_iter().next().map(|(what, path)| {
-        (what.to_owned(), story(setup, path.into_actions()))
-    });
+    let broken = checker
+        .discoveries()
+        .into_iter()
+        .next()
+        .map(|(what, path)| (what.to_owned(), story(setup, path.into_actions())));
     let taken = begun.elapsed();
     let end = if broken.is_some() { "a violation" } else { "no violation" };
     println!(

@@ -134,9 +134,10 @@ impl World {
                     });
                 }
                 world.run(setup);
-                let owner = world.machines[0].engine.as_ref().map(|core| {
-                    core.inspect(Setup::group()).phase
-                });
+                let owner = world.machines[0]
+                    .engine
+                    .as_ref()
+                    .map(|core| core.inspect(Setup::group()).phase);
                 assert_eq!(owner, Some(Phase::Running), "node 0 owns the group");
                 assert!(world.broken.is_none(), "{:?}", world.broken);
                 world.over = false;
@@ -407,18 +408,22 @@ impl World {
 
     /// The next thing that happens; false at the end.
     fn step(&mut self, setup: &Setup) -> bool {
-        let flight = self.flights.iter().enumerate().min_by_key(|(_, flight)| {
-            (flight.at, flight.to, flight.from, flight.frame.identity)
-        });
+        let flight =
+            self.flights.iter().enumerate().min_by_key(|(_, flight)| {
+                (flight.at, flight.to, flight.from, flight.frame.identity)
+            });
         let flight = flight.map(|(index, flight)| (flight.at, index));
-        let work = self.machines.iter().filter_map(|machine| {
-            machine.service.work.map(|(_, _, at)| (at, machine.node))
-        });
+        let work = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.service.work.map(|(_, _, at)| (at, machine.node)));
         let work = work.min();
         let wake = self.machines.iter().map(|machine| (machine.wake, machine.node)).min();
-        let shot = self.shots.iter().enumerate().map(|(index, shot)| {
-            (shot.strikes.unwrap_or(u64::MAX).min(shot.reports), index)
-        });
+        let shot = self
+            .shots
+            .iter()
+            .enumerate()
+            .map(|(index, shot)| (shot.strikes.unwrap_or(u64::MAX).min(shot.reports), index));
         let shot = shot.min();
         let times = [flight, work, wake, shot].map(|next| next.map_or(u64::MAX, |n| n.0));
         let next = times.into_iter().fold(self.grid, u64::min);
@@ -538,8 +543,7 @@ impl World {
         let Some(core) = &machine.engine else { return false };
         let seen = core.inspect(Setup::group());
         if node == voter {
-            return seen.claim.is_some()
-                && seen.grant.is_some_and(|(to, _)| to.index() == node);
+            return seen.claim.is_some() && seen.grant.is_some_and(|(to, _)| to.index() == node);
         }
         let until = seen.votes[voter];
         seen.claim.is_some() && until.is_some_and(|until| machine.local(self.now) < until)
@@ -573,7 +577,8 @@ impl World {
             Action::Freeze(node) => format!("n{node} stands still"),
             Action::Thaw(node) => format!("n{node} goes on"),
             Action::Cut(mask) => {
-                let pairs = (0..setup.nodes).flat_map(|from| (0..setup.nodes).map(move |to| (from, to)));
+                let pairs =
+                    (0..setup.nodes).flat_map(|from| (0..setup.nodes).map(move |to| (from, to)));
                 let cut = pairs.filter(|(from, to)| mask & bit(setup.nodes, *from, *to) != 0);
                 let cut: Vec<String> = cut.map(|(from, to)| format!("n{from}→n{to}")).collect();
                 format!("cables are cut: {}", cut.join(" "))
