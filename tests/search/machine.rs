@@ -63,6 +63,8 @@ pub(crate) struct Machine {
     inbox: Vec<Waiting>,
     /// The runtime directory; gone with the power.
     pub(crate) memory: Option<Arc<[u8]>>,
+    /// It cannot be written.
+    pub(crate) full: bool,
     held_until: Instant,
     pub(crate) service: Service,
     /// The last ownership that began here in this boot.
@@ -127,6 +129,7 @@ impl Machine {
             wake: u64::MAX,
             inbox: Vec::new(),
             memory: None,
+            full: false,
             held_until: Instant::default(),
             service: Service { runs: Runs::Nothing, open_until: 0, orphan: false, work: None },
             term: None,
@@ -146,6 +149,7 @@ impl Machine {
     pub(crate) fn power_off(&mut self) {
         self.kill();
         self.on = false;
+        self.full = false;
         self.memory = None;
         self.held_until = Instant::default();
         self.term = None;
@@ -329,7 +333,7 @@ impl Machine {
         turn: &mut Turn,
     ) {
         match output {
-            Output::Remember => self.remember(),
+            Output::Remember => self.remember(now, turn),
             Output::Stop { job, .. } => self.order(now, setup, job, Work::Stop),
             Output::Probe { job, .. } => self.order(now, setup, job, Work::Probe),
             Output::Start { job, .. } => self.order(now, setup, job, Work::Start),
@@ -353,9 +357,14 @@ impl Machine {
         }
     }
 
-    fn remember(&mut self) {
+    fn remember(&mut self, now: u64, turn: &mut Turn) {
         let mut bytes = [0; MEMORY_MAX];
-        let Some(cluster) = &self.engine else { return };
+        let Some(cluster) = &mut self.engine else { return };
+        if self.full {
+            turn.tell(|| "cannot write its memory".to_owned());
+            cluster.handle(self.clock.local(now), Input::NotRemembered);
+            return;
+        }
         let len = cluster.memory(&mut bytes).expect("the memory fits");
         self.memory = Some(bytes[..len].into());
     }
@@ -424,7 +433,7 @@ impl Machine {
     pub(crate) fn identify(&mut self) {
         let mut hasher = DefaultHasher::new();
         let hash = &mut hasher;
-        (self.on, self.frozen, self.process, &self.memory, self.held_until, self.term).hash(hash);
+        (self.on, self.frozen, self.full, self.process, &self.memory, self.held_until, self.term).hash(hash);
         // Where its clock stands against the true time.
         self.on.then_some(self.booted).hash(hash);
         let Service { runs, open_until, orphan, work } = &self.service;

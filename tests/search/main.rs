@@ -36,39 +36,6 @@ fn fencing_steady() {
 
 #[test]
 fn fencing_daemons() {
-    let faults = Faults { commands: 2, cables: 1, kills: 1, ..Faults::NONE };
-    holds(&Setup { faults: Faults { all: 3, ..faults }, ..Setup::fencing() });
-}
-
-#[test]
-fn scripted() {
-    use world::{Action, World};
-    let setup = Setup { faults: Faults::any(9), stop_takes: setup::QUICK, ..Setup::fencing() };
-    let mut world = World::begin(&setup, true);
-    let mut script =
-        vec![Action::Shutdown(0), Action::Shutdown(1), Action::Wait, Action::Wait, Action::Wait];
-    script.extend([Action::Cut(0b1111), Action::Revive(0), Action::Revive(1)]);
-    for action in script {
-        loop {
-            let mut actions = Vec::new();
-            world.actions(&setup, &mut actions);
-            if actions.first() == Some(&Action::Pass) {
-                world = world.next(&setup, Action::Pass);
-                continue;
-            }
-            if actions.first() == Some(&Action::Strike) {
-                world = world.next(&setup, Action::Strike);
-                continue;
-            }
-            break;
-        }
-        world = world.next(&setup, action);
-    }
-    loop {
-        let mut actions = Vec::new();
-        world.actions(&setup, &mut actions);
-        let Some(first) = actions.first() else { break };
-        world = world.next(&setup, *first);
-    }
-    println!("{}", world.story.unwrap().join("\n"));
+    let faults = Faults { all: 3, commands: 2, cables: 1, kills: 1, writes: 1, ..Faults::NONE };
+    holds(&Setup { faults, stop_takes: setup::QUICK, horizon: 9 * setup::INTERVAL, ..Setup::fencing() });
 }

@@ -35,6 +35,8 @@ pub(crate) struct Faults {
     pub(crate) commands: u8,
     /// Fences that fail or take long, or whose confirmation does.
     pub(crate) shots: u8,
+    /// Runtime directories that cannot be written.
+    pub(crate) writes: u8,
 }
 
 impl Faults {
@@ -51,6 +53,7 @@ impl Faults {
             cables: all,
             commands: all,
             shots: all,
+            writes: all,
         }
     }
 }

@@ -43,6 +43,10 @@ pub(crate) enum Action {
     HandOver(usize),
     /// The daemon is told to end.
     Shutdown(usize),
+    /// The runtime directory cannot be written.
+    Fill(usize),
+    /// It can again.
+    Empty(usize),
     /// A node is told to fence the other one.
     FenceByHand(usize),
     /// A node is told that the other one, which is off, is off.
@@ -222,6 +226,11 @@ impl World {
                     }
                 }
             }
+            if machine.full {
+                actions.push(Action::Empty(node));
+            } else if machine.on && left.writes > 0 {
+                actions.push(Action::Fill(node));
+            }
             if machine.on && left.cuts > 0 {
                 actions.push(Action::PowerOff(node));
             }
@@ -284,6 +293,8 @@ impl World {
                 self.touch(setup, node, |machine, now, turn| machine.power_on(now, setup, turn));
             }
             Action::Freeze(node) => self.touch(setup, node, |machine, _, _| machine.freeze()),
+            Action::Fill(node) => self.touch(setup, node, |machine, _, _| machine.full = true),
+            Action::Empty(node) => self.touch(setup, node, |machine, _, _| machine.full = false),
             Action::Thaw(node) => {
                 self.touch(setup, node, |machine, now, turn| machine.thaw(now, setup, turn));
             }
@@ -333,6 +344,7 @@ impl World {
             Action::PowerOff(_) | Action::ReviveBlank(_) => &mut left.cuts,
             Action::Freeze(_) => &mut left.freezes,
             Action::Cut(_) => &mut left.cables,
+            Action::Fill(_) => &mut left.writes,
             Action::HandOver(_)
             | Action::Shutdown(_)
             | Action::FenceByHand(_)
@@ -346,6 +358,7 @@ impl World {
             | Action::Revive(_)
             | Action::PowerOn(_)
             | Action::Thaw(_)
+            | Action::Empty(_)
             | Action::Mend => return,
         };
         *kind -= 1;
@@ -574,6 +587,10 @@ impl World {
             }
             Action::PowerOff(node) => format!("the power of n{node} is cut"),
             Action::PowerOn(node) => format!("the power of n{node} is back"),
+            Action::Fill(node) => {
+                format!("the runtime directory of n{node} cannot be written from now on")
+            }
+            Action::Empty(node) => format!("the runtime directory of n{node} can be written again"),
             Action::Freeze(node) => format!("n{node} stands still"),
             Action::Thaw(node) => format!("n{node} goes on"),
             Action::Cut(mask) => {
