@@ -433,7 +433,8 @@ impl Machine {
     pub(crate) fn identify(&mut self) {
         let mut hasher = DefaultHasher::new();
         let hash = &mut hasher;
-        (self.on, self.frozen, self.full, self.process, &self.memory, self.held_until, self.term).hash(hash);
+        (self.on, self.frozen, self.full, self.process, &self.memory, self.held_until, self.term)
+            .hash(hash);
         // Where its clock stands against the true time.
         self.on.then_some(self.booted).hash(hash);
         let Service { runs, open_until, orphan, work } = &self.service;
