@@ -590,16 +590,23 @@ impl Cluster {
         let over = |group: GroupId| matches!(self.groups[group.index()].phase, Stopped | Blocked);
         if self.shutting_down && self.goodbyes == GOODBYES && self.config.group_ids().all(over) {
             self.goodbyes = GOODBYES - 1;
+            self.forget_goodbyes();
             self.urgent = true;
             self.next_beat = self.now;
         }
     }
 
-    /// Whether frames say goodbye now: everything is stopped, and nothing is blocked.
+    /// Whether frames say goodbye now: everything is stopped, nothing is blocked, and the memory
+    /// says so: no goodbye that crosses ours is left in it.
     pub(super) fn says_goodbye(&self) -> bool {
         let stopped =
             |group: GroupId| self.groups[group.index()].phase == super::io::Phase::Stopped;
-        self.goodbyes < GOODBYES && self.config.group_ids().all(stopped)
+        self.is_parting() && !self.dirty && self.config.group_ids().all(stopped)
+    }
+
+    /// Whether this node has begun to say goodbye.
+    pub(super) fn is_parting(&self) -> bool {
+        self.goodbyes < GOODBYES
     }
 
     /// A frame was sent: counts the goodbyes down.
