@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one try may take unless something else is written.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a device is tried unless something else is written.
-pub const TRIES: u32 = 2;
+pub const TRIES: u32 = 1;
 /// Between two self-tests unless something else is written.
 pub(super) const TEST_EVERY: Duration = Duration::from_secs(600);
 /// How long the self-fence command takes at most unless something else is written.

@@ -4,6 +4,7 @@ mod commands;
 mod fixtures;
 mod heartbeat;
 mod properties;
+mod references;
 mod toml;
 
 use latido::cli::{check, keygen, migrate};
