@@ -144,12 +144,12 @@ impl Cluster {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
         self.notice_pause(now);
-        if !matches!(input, Input::NotRemembered) {
-            self.remembered();
-        }
         // A flood of worthless frames costs no decisions: nothing has changed, no time has passed.
         let mut changed = now > self.now;
         self.now = now;
+        if !matches!(input, Input::NotRemembered) {
+            changed |= self.remembered();
+        }
         match input {
             Input::Tick => {}
             Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
