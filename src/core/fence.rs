@@ -3,6 +3,9 @@
 //! A *proof* names the incarnation that was known when the fence was asked for. It covers nothing
 //! that was heard since, and ends, first in the memory, when another incarnation is heard: that one
 //! has not been off. It is never passed on. A goodbye is a proof, and so is the operator's word.
+//!
+//! Two goodbyes that cross are none: the other node may come back and own by ours, unheard by us.
+//! Were our next start to believe the other's, both would take a group alone.
 use super::cluster::Cluster;
 use super::config::{Rule, StopFailure};
 use super::group::part;
@@ -94,6 +97,7 @@ impl Cluster {
     /// An authentic frame of a node came: what it means for its proof and for a fence under way.
     /// Called before anything is taken from the frame, and long before it is answered.
     pub(super) fn heard_of(&mut self, header: &Header, taken: Taken) {
+        let parted = self.is_parting();
         let fence = &mut self.fences[header.node.index()];
         let goodbye = self.peers[header.node.index()].left;
         match taken {
@@ -118,9 +122,22 @@ impl Cluster {
             fence.seen = this;
             self.dirty = true;
         }
-        if proven && goodbye && fence.proof != Some((Proof::Goodbye, this)) {
+        if proven && goodbye && !parted && fence.proof != Some((Proof::Goodbye, this)) {
             fence.proof = Some((Proof::Goodbye, this));
             self.dirty = true;
+        }
+    }
+
+    /// This node is about to say goodbye: whoever said so just now may still take ours.
+    pub(super) fn forget_goodbyes(&mut self) {
+        // After that our frames are stale to it, whatever both clocks do.
+        let hears = self.config.dead + self.config.dead.ratio(3, 98);
+        for (fence, peer) in self.fences.iter_mut().zip(&self.peers) {
+            let lately = self.now.since(peer.heard_at) <= hears;
+            if lately && fence.proof() == Some(Proof::Goodbye) {
+                fence.proof = None;
+                self.dirty = true;
+            }
         }
     }
 

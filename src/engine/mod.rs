@@ -383,7 +383,7 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
         ),
         config::Rule::Fencing => teller.say(
             Level::Info,
-            "rule fencing: nobody takes over from a silent peer before its power is proven to be off",
+            "rule fencing: nobody takes over from a silent peer before it is proven to be off",
         ),
         config::Rule::Majority => teller.say(
             Level::Info,

@@ -1,8 +1,8 @@
 //! One machine: its clock, the engine's process, the kernel's gate, the scripts. The contract of
 //! the engine with the core, as `src/sim` has it, made to be copied and compared.
 use crate::setup::{QUICK, Setup};
-use latido::core::id::{Incarnation, JobId, LinkId, Term};
-use latido::core::io::{Command, Event, Input, Outcome, Output};
+use latido::core::id::{Incarnation, JobId, LinkId, NodeId, Term};
+use latido::core::io::{Command, Event, Fenced, Input, Outcome, Output};
 use latido::core::limits::{FRAME_MAX, GROUPS_MAX};
 use latido::core::time::Instant;
 use latido::core::wire::{Body, Header};
@@ -63,6 +63,8 @@ pub(crate) struct Machine {
     inbox: Vec<Waiting>,
     /// The runtime directory; gone with the power.
     pub(crate) memory: Option<Arc<[u8]>>,
+    /// It cannot be written.
+    pub(crate) full: bool,
     held_until: Instant,
     pub(crate) service: Service,
     /// The last ownership that began here in this boot.
@@ -75,12 +77,30 @@ pub(crate) struct Machine {
 enum Waiting {
     Frame(Frame),
     Report(JobId, Outcome),
+    Fenced(NodeId, JobId, Fenced),
+}
+
+/// A fence under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shot {
+    pub(crate) by: usize,
+    /// The process that asked for it.
+    pub(crate) process: u64,
+    pub(crate) target: usize,
+    pub(crate) request: JobId,
+    /// When the power goes off; it may have gone, or never do.
+    pub(crate) strikes: Option<u64>,
+    /// When the report comes.
+    pub(crate) reports: u64,
+    pub(crate) outcome: Fenced,
 }
 
 /// What one turn of the engine wants of the world.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) sent: Vec<Frame>,
+    /// Whom to fence, and the number of the request.
+    pub(crate) fences: Vec<(NodeId, JobId)>,
     pub(crate) told: Vec<String>,
     pub(crate) broken: Option<String>,
     /// Whether `told` and what frames say is wanted.
@@ -109,6 +129,7 @@ impl Machine {
             wake: u64::MAX,
             inbox: Vec::new(),
             memory: None,
+            full: false,
             held_until: Instant::default(),
             service: Service { runs: Runs::Nothing, open_until: 0, orphan: false, work: None },
             term: None,
@@ -128,6 +149,7 @@ impl Machine {
     pub(crate) fn power_off(&mut self) {
         self.kill();
         self.on = false;
+        self.full = false;
         self.memory = None;
         self.held_until = Instant::default();
         self.term = None;
@@ -166,6 +188,9 @@ impl Machine {
                     let group = Setup::group();
                     self.give(now, setup, Input::Report { group, job, outcome }, turn);
                 }
+                Waiting::Fenced(node, request, outcome) => {
+                    self.give(now, setup, Input::Fenced { node, request, outcome }, turn);
+                }
             }
         }
         self.sleep(now, setup, turn);
@@ -203,6 +228,27 @@ impl Machine {
     fn hear(&mut self, now: u64, setup: &Setup, frame: &Frame, turn: &mut Turn) {
         let link = LinkId::new(0).expect("one link");
         self.give(now, setup, Input::Frame { link, bytes: &frame.bytes }, turn);
+    }
+
+    /// The process that asked for a fence hears what became of it, if it is still there.
+    pub(crate) fn fenced(&mut self, now: u64, setup: &Setup, shot: &Shot, turn: &mut Turn) {
+        let Shot { target, request, outcome, process, .. } = *shot;
+        let node = NodeId::new(target).expect("nodes are few");
+        if self.engine.is_none() || process != self.process {
+            return;
+        }
+        turn.tell(|| format!("the fence of n{target}: {outcome:?}"));
+        if self.frozen {
+            self.inbox.push(Waiting::Fenced(node, request, outcome));
+        } else {
+            self.give(now, setup, Input::Fenced { node, request, outcome }, turn);
+            self.sleep(now, setup, turn);
+        }
+    }
+
+    /// The number of the present process.
+    pub(crate) fn process(&self) -> u64 {
+        self.process
     }
 
     /// Its deadline has come.
@@ -287,7 +333,7 @@ impl Machine {
         turn: &mut Turn,
     ) {
         match output {
-            Output::Remember => self.remember(),
+            Output::Remember => self.remember(now, turn),
             Output::Stop { job, .. } => self.order(now, setup, job, Work::Stop),
             Output::Probe { job, .. } => self.order(now, setup, job, Work::Probe),
             Output::Start { job, .. } => self.order(now, setup, job, Work::Start),
@@ -295,7 +341,8 @@ impl Machine {
                 turn.sent.push(self.frame(&frame[..usize::from(len)], turn.tell));
             }
             Output::Announce { .. } | Output::Reply { .. } | Output::InForce => {}
-            Output::Ask { .. } | Output::Watchdog(_) | Output::Fence { .. } => {}
+            Output::Fence { node, request } => turn.fences.push((node, request)),
+            Output::Ask { .. } | Output::Watchdog(_) => {}
             Output::Event(event) => self.event(event, turn),
             Output::Restart => {
                 turn.tell(|| "starts anew: a clone".to_owned());
@@ -310,9 +357,14 @@ impl Machine {
         }
     }
 
-    fn remember(&mut self) {
+    fn remember(&mut self, now: u64, turn: &mut Turn) {
         let mut bytes = [0; MEMORY_MAX];
-        let Some(cluster) = &self.engine else { return };
+        let Some(cluster) = &mut self.engine else { return };
+        if self.full {
+            turn.tell(|| "cannot write its memory".to_owned());
+            cluster.handle(self.clock.local(now), Input::NotRemembered);
+            return;
+        }
         let len = cluster.memory(&mut bytes).expect("the memory fits");
         self.memory = Some(bytes[..len].into());
     }
@@ -381,7 +433,8 @@ impl Machine {
     pub(crate) fn identify(&mut self) {
         let mut hasher = DefaultHasher::new();
         let hash = &mut hasher;
-        (self.on, self.frozen, self.process, &self.memory, self.held_until, self.term).hash(hash);
+        (self.on, self.frozen, self.full, self.process, &self.memory, self.held_until, self.term)
+            .hash(hash);
         // Where its clock stands against the true time.
         self.on.then_some(self.booted).hash(hash);
         let Service { runs, open_until, orphan, work } = &self.service;
@@ -392,6 +445,9 @@ impl Machine {
             match waiting {
                 Waiting::Frame(frame) => frame.identity.hash(hash),
                 Waiting::Report(_, outcome) => (*outcome as u8).hash(hash), // cast: a name
+                Waiting::Fenced(node, _, outcome) => {
+                    (node, *outcome == Fenced::Confirmed).hash(hash);
+                }
             }
         }
         self.engine.is_some().hash(hash);

@@ -11,6 +11,8 @@ pub(crate) const INTERVAL: u64 = 10_000;
 pub(crate) const PROMPT: u64 = 100;
 /// How long a start, a probe and a quick stop take.
 pub(crate) const QUICK: u64 = 1_000;
+/// How long a slow fence takes, and a late report of one.
+pub(crate) const SLOW: u64 = 4 * INTERVAL;
 /// The longest time that a stop takes.
 pub(crate) const STOP_BUDGET: u64 = 5_000;
 
@@ -31,15 +33,28 @@ pub(crate) struct Faults {
     pub(crate) cables: u8,
     /// Commands by the operator.
     pub(crate) commands: u8,
+    /// Fences that fail or take long, or whose confirmation does.
+    pub(crate) shots: u8,
+    /// Runtime directories that cannot be written.
+    pub(crate) writes: u8,
 }
 
 impl Faults {
-    pub(crate) const NONE: Faults =
-        Faults { all: 0, frames: 0, kills: 0, cuts: 0, freezes: 0, cables: 0, commands: 0 };
+    pub(crate) const NONE: Faults = Faults::any(0);
 
     /// Anything, but no more than `all`.
     pub(crate) const fn any(all: u8) -> Faults {
-        Faults { all, frames: all, kills: all, cuts: all, freezes: all, cables: all, commands: all }
+        Faults {
+            all,
+            frames: all,
+            kills: all,
+            cuts: all,
+            freezes: all,
+            cables: all,
+            commands: all,
+            shots: all,
+            writes: all,
+        }
     }
 }
 
@@ -96,6 +111,22 @@ impl Setup {
             grid: INTERVAL / 2,
             horizon: 14 * INTERVAL,
             faults: Faults::any(2),
+        }
+    }
+
+    /// Two nodes under `fencing`.
+    pub(crate) fn fencing() -> Setup {
+        Setup {
+            name: "2 nodes, fencing",
+            rule: Rule::Fencing,
+            nodes: 2,
+            owners: 2,
+            drift: vec![-10_000, 10_000],
+            // Longer than a prompt fence takes, shorter than a slow one: both may shoot.
+            fence_delay: 3 * INTERVAL,
+            grid: INTERVAL,
+            horizon: 20 * INTERVAL,
+            ..Setup::majority()
         }
     }
 
