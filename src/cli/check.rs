@@ -1,7 +1,10 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
+mod fence;
+mod guards;
+
 use crate::config::{
-    Config, Diagnostic, Failback, Group, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
-    colours, describe, differences, format_duration, load, rule_name,
+    Config, Diagnostic, Failback, Group, Link, Loaded, Medium, Rule, Severity, Source, colours,
+    describe, differences, format_duration, load, rule_name,
 };
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -235,6 +238,8 @@ fn json_summary(config: &Config) -> serde_json::Value {
         "groups": groups,
         "quorum": { "rule": rule_name(config.rule), "safe": false },
         "authenticated": config.keys.authenticated,
+        "fencing": fence::json(config),
+        "guards": guards::json(config),
         "takeover_us_max": micros(worst),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
@@ -304,19 +309,13 @@ fn summary(config: &Config) -> String {
                 text.push_str(SHORT_DEAD);
             }
         }
+        Rule::Fencing => text.push_str(&fence::takeover(config)),
         Rule::Majority => text.push_str(&leases(config)),
     }
+    text.push_str(&fence::summary(config));
+    text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
-    text.push_str(match config.stop_failure {
-        StopFailure::Release => {
-            "          a resource that cannot be stopped is released all the same: it may run \
-             twice\n"
-        }
-        StopFailure::Block => {
-            "          a resource that cannot be stopped blocks its group until somebody has \
-             looked\n"
-        }
-    });
+    text.push_str(fence::stop_failure(config));
     if config.keys.authenticated {
         let ids: Vec<String> = config.keys.keys.iter().map(|key| key.0.to_string()).collect();
         let _ = writeln!(
@@ -337,6 +336,7 @@ fn summary(config: &Config) -> String {
 fn takeover(config: &Config, group: &Group) -> Duration {
     match config.rule {
         Rule::AssumeDead => config.timing.dead + config.timing.interval,
+        Rule::Fencing => fence::longest_takeover(config),
         Rule::Majority => config.takeover(group),
     }
 }
@@ -375,6 +375,11 @@ fn rule_cost(rule: Rule) -> &'static str {
         Rule::AssumeDead => {
             "rule      assume-dead: NOT SAFE in a partition. With every path cut, both nodes will \
              own every group\n          until a path is back; then one of them lets go\n"
+        }
+        Rule::Fencing => {
+            "rule      fencing: one owner in every partition: nobody takes over from a silent \
+             node before its power\n          is proven to be off. While no device answers, nobody \
+             takes over: `latido status` says so\n"
         }
         Rule::Majority => {
             "rule      majority: one owner in every partition; who is not with more than half of \

@@ -1,4 +1,6 @@
 //! `latido status`: one screen that answers "is all well, and if not, what do I do?"
+mod fence;
+
 use super::Where;
 use crate::control::report::{GroupReport, NodeReport, Report};
 use crate::control::{Client, ClientError};
@@ -108,6 +110,7 @@ fn screen(report: &Report, colour: bool) -> String {
             text.push_str(&wrapped(&head, &" ".repeat(17), &guards::line(reference)));
         }
     }
+    text.push_str(&fence::lines(report));
     text.push_str("\nGROUP            STATE      OWNER            TERM\n");
     for group in &report.groups {
         text.push_str(&group_lines(group));

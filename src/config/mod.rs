@@ -5,6 +5,7 @@
 mod check;
 mod compare;
 mod diagnostic;
+mod fence;
 mod files;
 mod heartbeat;
 mod identity;
@@ -21,6 +22,9 @@ pub use compare::differences;
 pub(crate) use compare::{describe, rule_name};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
+pub use fence::{
+    Device, DeviceKind, Fencing, Method, Options, Parameters, SelfFence, TIMEOUT, TRIES,
+};
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
@@ -50,6 +54,8 @@ pub struct Config {
     pub probe: bool,
     /// What tells whether this node is connected.
     pub references: References,
+    /// Devices that switch nodes off, and what this machine does to itself.
+    pub fencing: Fencing,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.
@@ -91,6 +97,8 @@ pub struct Timing {
 pub enum Rule {
     /// Exactly two nodes; a silent peer is assumed dead. Not safe in a partition.
     AssumeDead,
+    /// Exactly two nodes; nobody takes over from a silent peer before that is proven to be off.
+    Fencing,
     /// Three to eight nodes; a group belongs to whom a majority grants it, for as long as it does.
     Majority,
 }
@@ -102,6 +110,10 @@ pub enum StopFailure {
     Release,
     /// The group stays claimed and stopped until the operator has looked: no second copy.
     Block,
+    /// This machine resets itself by its `self_fence`.
+    Reset,
+    /// The other node fences this one.
+    Fence,
 }
 
 /// Keys that seal the frames.

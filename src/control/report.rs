@@ -1,14 +1,16 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
 use super::{Snapshot, Troubles};
 use crate::config::{Config, Kind, Rule, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
+use crate::fence::Board;
 use crate::platform::gate::Ungated;
-use crate::reference::Board;
+use crate::reference;
 use crate::tell::{Names, Past};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +50,11 @@ pub struct Facts {
     /// Why links could not be opened.
     pub troubles: Troubles,
     /// The references.
-    pub references: Board,
+    pub references: reference::Board,
+    /// This node.
+    pub node: String,
+    /// The devices that fence the other nodes.
+    pub fences: Board,
 }
 
 /// What is known of the lease gate.
@@ -115,7 +121,9 @@ impl Facts {
             supervisor: None,
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
-            references: Board::default(),
+            references: reference::Board::default(),
+            node: String::new(),
+            fences: Board::default(),
         }
     }
 }
@@ -123,6 +131,9 @@ impl Facts {
 fn why_not_safe(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => "when every path between the nodes is cut, both take all groups",
+        Rule::Fencing => {
+            "nobody takes over from a silent peer before its power is proven to be off"
+        }
         Rule::Majority => {
             "only one node at a time holds the lease of a group, but nothing stops services whose \
              daemon was killed or hangs when it ends; their addresses go within about a second"
@@ -226,6 +237,8 @@ pub struct NodeReport {
     pub references: u8,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
+    /// How it can be fenced, and was.
+    pub fence: FenceReport,
 }
 
 /// One link to one peer.
@@ -420,6 +433,9 @@ pub fn report(
             })
             .collect(),
     };
+    if facts.rule == "fencing" {
+        (report.quorum.safe, report.quorum.why) = fence::safety(&report);
+    }
     report.problems = super::problems(&report);
     report
 }
@@ -453,6 +469,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
         references: if is_me { snapshot.status.references } else { known.references },
+        fence: fence::report(node, snapshot, facts),
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];

@@ -650,7 +650,7 @@ impl Cluster {
     }
 
     /// What the watchdog is to be told now.
-    fn watchdog(&mut self) -> Option<Watchdog> {
+    pub(super) fn watchdog(&mut self) -> Option<Watchdog> {
         for id in self.config.group_ids() {
             if ::core::mem::take(&mut self.groups[id.index()].reset_unissued) {
                 return Some(Watchdog::Reset(id));

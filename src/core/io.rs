@@ -184,9 +184,9 @@ pub enum Output {
         /// The number the report must carry.
         job: JobId,
     },
-    /// Ask the LAN for the addresses of these groups (RFC 5227) and the references for an answer, at
-    /// once and again `every` so long, until told otherwise; no groups: only the references. `on`
-    /// false: stop asking.
+    /// Ask the LAN for the addresses of these groups (RFC 5227) and the references for an answer,
+    /// at once and again `every` so long, until told otherwise; no groups: only the references.
+    /// `on` false: stop asking.
     Ask {
         /// Begin, or end.
         on: bool,

@@ -9,6 +9,7 @@ mod reload;
 mod senses;
 mod settings;
 mod turn;
+mod voters;
 
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
@@ -17,6 +18,7 @@ use crate::core::id::{GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
+use crate::fence::{Fences, Own};
 use crate::link::Opener;
 use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
@@ -49,6 +51,17 @@ pub struct Options {
     pub node: Option<String>,
     /// The runtime directory.
     pub runtime_dir: PathBuf,
+    /// Where the list of voters in force is noted.
+    pub state_dir: PathBuf,
+}
+
+/// The core's settings by a checked configuration, for tests that hold the two checks together.
+///
+/// # Errors
+/// What the configuration check should have refused.
+#[cfg(feature = "_sim")]
+pub fn core_config(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+    settings::settings(config, me, true)
 }
 
 /// Runs the engine until it ends; the exit code is for the supervisor.
@@ -112,7 +125,9 @@ fn serve(
     let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let wanted = [signal::TERMINATE, signal::INTERRUPT, signal::HANGUP];
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
-    let settings = settings::settings(config, me)?;
+    let voters = voters::VoterList::new(config, &options.state_dir, me);
+    let in_force = voters.look()? == voters::Noted::InForce;
+    let settings = settings::settings(config, me, in_force)?;
     let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
@@ -124,6 +139,7 @@ fn serve(
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
     teller.receive_log(config.log.debug);
     introduce(config, me, &teller);
+    let voters = voters.notary(teller.clone()).map_err(say("cannot start a thread"))?;
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     // Other threads start before the priority is raised: only the engine's own is.
@@ -133,6 +149,9 @@ fn serve(
     let resources = resources(config, me, shared.clone(), report_sender)?;
     let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
     let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
+    let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+    let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
+    let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
     let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
     let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
@@ -142,6 +161,8 @@ fn serve(
     let running: Arc<AtomicU64> = Arc::default();
     let mut facts = facts(config, &teller, &gate, started);
     facts.references = guards.board();
+    facts.fences = fences.board().clone();
+    facts.node = config.nodes.get(me).cloned().unwrap_or_default();
     let (server, control, troubles) =
         control(options, config, me, runtime, &teller, &running, facts)
             .map_err(say("cannot open the control socket"))?;
@@ -168,19 +189,23 @@ fn serve(
         troubles,
         signals,
         guardian: supervisor::guardian(),
+        voters,
         notify: Notify::from_env(),
         tongue,
         vouch,
         shared,
         running,
         gate,
+        fences,
+        fenced,
+        own,
     })
     .map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
         tell_not_stopped(runtime, config, engine.not_stopped());
     }
-    engine.dismiss().end(code == 0, &teller);
+    engine.dismiss(code == 0).end(code == 0, &teller);
     drop(server);
     teller.finish();
     Ok(code)
@@ -228,6 +253,23 @@ fn note(
 /// Until when the predecessor's engine vouched for each group, read before it is overwritten.
 fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
     std::array::from_fn(|index| Instant::from_micros(vouch.get(index)))
+}
+
+fn fences(
+    config: &Config,
+    me: usize,
+    reports: crate::platform::mailbox::Sender<crate::fence::Report>,
+) -> std::io::Result<Fences> {
+    let report = move |report| {
+        reports.put(report);
+    };
+    Fences::start(config, me, report)
+}
+
+/// The command by which this machine ends itself, made ready.
+fn own(config: &Config, me: usize) -> std::io::Result<Option<Own>> {
+    let node = config.nodes.get(me).map_or("", String::as_str);
+    config.fencing.own.as_ref().map(|own| Own::start(own, node)).transpose()
 }
 
 fn resources(
@@ -311,6 +353,10 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
             "rule assume-dead: a silent peer is assumed dead; with every path cut, both nodes own \
              everything",
         ),
+        config::Rule::Fencing => teller.say(
+            Level::Info,
+            "rule fencing: nobody takes over from a silent peer before its power is proven to be off",
+        ),
         config::Rule::Majority => teller.say(
             Level::Info,
             "rule majority: a group belongs to whom more than half of the nodes grant it",
@@ -352,7 +398,12 @@ mod tests {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&keys, private).expect("mode");
         let source = Source::Latido(config);
-        let options = Options { source, node: Some("a".into()), runtime_dir: "/dev/null/x".into() };
+        let options = Options {
+            source,
+            node: Some("a".into()),
+            runtime_dir: "/dev/null/x".into(),
+            state_dir: "/dev/null/x".into(),
+        };
         assert_eq!(run(&options), supervisor::EXIT_BUSY);
         assert_eq!(final_at_first(true, supervisor::EXIT_BUSY), 1);
         std::fs::remove_dir_all(&dir).expect("remove");

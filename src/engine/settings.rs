@@ -13,11 +13,15 @@ const BLACKOUT: Duration = Duration::from_millis(10_000);
 /// A fence that failed is tried again after so long.
 const FENCE_RETRY: Duration = Duration::from_millis(10_000);
 
-/// The core's settings for this node.
+/// The core's settings for this node. `in_force`: the list of voters was shown by every node.
 ///
 /// # Errors
 /// What the configuration check should have refused.
-pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+pub(super) fn settings(
+    config: &Config,
+    me: usize,
+    in_force: bool,
+) -> Result<crate::core::Config, String> {
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
     let groups = config.groups.iter().map(|group| {
         Ok(GroupSettings {
@@ -34,7 +38,7 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
         me: node(me)?,
         nodes: config.nodes.len(),
         witnesses: heapless::Vec::new(),
-        in_force: true,
+        in_force,
         interval: span(timing.interval),
         warn: span(timing.warn),
         dead: span(timing.dead),
@@ -42,16 +46,19 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
         failback_delay: span(timing.failback_delay),
         rule: match config.rule {
             Rule::AssumeDead => crate::core::Rule::AssumeDead,
+            Rule::Fencing => crate::core::Rule::Fencing,
             Rule::Majority => crate::core::Rule::Majority,
         },
         blackout: BLACKOUT,
         stop_failure: match config.stop_failure {
             StopFailure::Release => core::StopFailure::Release,
             StopFailure::Block => core::StopFailure::Block,
+            StopFailure::Reset => core::StopFailure::Reset,
+            StopFailure::Fence => core::StopFailure::Fence,
         },
-        fence_delay: Duration::ZERO,
+        fence_delay: span(config.fencing.delay),
         fence_retry: FENCE_RETRY,
-        reset_takes: None,
+        reset_takes: config.fencing.own.as_ref().map(|own| span(own.takes)),
         watchdog: None,
         references: u8::try_from(config.references.hosts.len()).unwrap_or(u8::MAX),
         settle: config.references.settle.map(span),
@@ -66,7 +73,8 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
     crate::core::Config::new(settings).map_err(|error| {
         match error {
             ConfigError::Voters => {
-                "rule assume-dead is for exactly two nodes, majority for three to eight"
+                "rules assume-dead and fencing are for exactly two nodes, majority for three to \
+                 eight"
             }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",

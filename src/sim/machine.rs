@@ -146,4 +146,21 @@ pub struct Machine {
     pub(super) exited: bool,
     /// Ticks in the present simulated second.
     pub(super) ticks: (u64, u64),
+    /// It does not run at all, since then; true: and its clock stands still.
+    pub(super) suspended: Option<(u64, bool)>,
+    /// Its clock stood still: until then it may believe in a lease that is over.
+    pub(super) excused_until: u64,
+    /// Since when its engine has run without standing still.
+    pub(super) awake_since: u64,
+    /// Since when it is off.
+    pub(super) off_since: u64,
+    /// Scripts that would have ended while it did not run.
+    pub(super) postponed: Vec<(usize, u64)>,
+}
+
+impl Machine {
+    /// Whether anything happens on it.
+    pub(super) fn runs(&self) -> bool {
+        self.on && self.suspended.is_none()
+    }
 }

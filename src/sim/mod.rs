@@ -10,10 +10,13 @@
 
 mod checker;
 pub mod clock;
+mod engine;
 pub mod fault;
+pub mod harsh;
 pub mod machine;
 pub mod network;
 pub mod random;
+mod script;
 mod setup;
 pub mod swarm;
 mod trace;

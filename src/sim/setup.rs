@@ -12,6 +12,8 @@ pub struct Setup {
     pub seed: u64,
     /// Machines.
     pub nodes: usize,
+    /// Further machines that are copies of the first ones, names included; off until powered on.
+    pub clones: usize,
     /// Links between them.
     pub links: usize,
     /// Groups; group 0 prefers node 0, group 1 prefers node 1, and so on in turn.
@@ -47,6 +49,7 @@ impl Default for Setup {
         Setup {
             seed: 1,
             nodes: 2,
+            clones: 0,
             links: 2,
             groups: 1,
             interval: 20_000,
@@ -71,6 +74,14 @@ impl Setup {
     /// # Panics
     /// If the settings break the core's rules: the caller's mistake.
     pub fn config(&self, node: usize) -> Config {
+        self.version(node, 0)
+    }
+
+    /// The same after so many changes of the cluster-wide configuration.
+    ///
+    /// # Panics
+    /// If the settings break the core's rules: the caller's mistake.
+    pub fn version(&self, node: usize, version: u32) -> Config {
         let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
         let group = |index: usize| GroupSettings {
             name: NameHash(u32::try_from(index).expect("groups are few")),
@@ -106,7 +117,7 @@ impl Setup {
             groups: (0..self.groups).map(group).collect(),
             every: (0..self.links).map(|_| 1).collect(),
             tag: 0x5151,
-            digest: 7,
+            digest: 7 + version,
             voters_digest: 9,
             keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
         };

@@ -267,6 +267,10 @@ fn authkeys() {
         (format!("auth 2\n1 sha1 {secret}"), 1, "key 2 is to be used, but is not in", "2 sha1"),
         (format!("auth 16\n1 sha1 {secret}"), 1, "`auth` needs the number", "auth 1"),
         (format!("auth 1\n1 sha256 {secret}"), 2, "there is no method `sha256`", "sha1"),
+        // The method forgotten, the number too, or typed without a blank between.
+        (format!("auth 1\n1 {secret}"), 2, "there is no method `********`", "sha1"),
+        (format!("auth 1\n1-{secret} sha1"), 2, "`********` is no key number", "SECRET"),
+        (format!("auth 1\n{secret}"), 2, "`auth` needs the number", "auth 1"),
         ("auth 1\n1 sha1".to_string(), 2, "sha1 needs a secret", "SECRET"),
         (format!("auth 1\n1 crc {secret}"), 2, "crc uses no secret", "sha1"),
         (format!("auth 1\n1 md5 {secret}\n1 sha1 {secret}"), 3, "is in line 2 already", ""),

@@ -84,16 +84,6 @@ const WITHOUT_MEANING: [(&str, &str); 26] = [
 /// A directive that does nothing here, or does not exist.
 pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
     match name.text {
-        "stonith" | "stonith_host" => {
-            let message = format!(
-                "{} is not used: this version switches no power off, and a silent peer is \
-                 assumed dead",
-                name.text
-            );
-            let cure = "without fencing, both nodes own every group while all paths are cut: \
-                        have two different paths";
-            report.warning(name.at, message, cure);
-        }
         "watchdog" => {
             if let Some(word) = last(name, words, report)
                 && !word.text.starts_with('/')

@@ -4,7 +4,7 @@ use super::super::suggest::did_you_mean;
 use super::super::values;
 use super::super::{Failback, Log, Medium};
 use super::references::References;
-use super::{Word, directives, media};
+use super::{Word, directives, media, stonith};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub(in super::super) struct HaCf {
     pub(super) media_unread: bool,
     pub(super) references: References,
     pub(super) failback: Option<Failback>,
+    pub(super) stonith: Vec<stonith::Line>,
     pub(super) log: Log,
     pub(super) realtime: bool,
     pub(super) priority: u8,
@@ -47,6 +48,7 @@ impl Default for HaCf {
             media_unread: false,
             references: References::default(),
             failback: None,
+            stonith: Vec::new(),
             log: Log::default(),
             realtime: true,
             priority: 1,
@@ -156,6 +158,7 @@ impl HaCf {
             "ping" | "ping6" | "ping_group" => self.references.read(name, words, report),
             "deadping" => self.references.read_dead(name, words, report),
             "respawn" if self.references.read_ipfail(words) => {}
+            "stonith" | "stonith_host" => stonith::read(self, name, words, report),
             _ => directives::other(name, words, report),
         }
     }

@@ -8,20 +8,50 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of every table, for "belongs in …".
-const KEYS: [(&str, &[&str]); 8] = [
+const KEYS: [(&str, &[&str]); 10] = [
     ("[cluster]", &["name", "nodes"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
-    ("[quorum]", &["rule", "stop_failure", "probe"]),
+    ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe"]),
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
     ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
     ("[[group]]", &["name", "prefer", "failback", "resources"]),
+    (
+        "[[fence]]",
+        &[
+            "node",
+            "nodes",
+            "command",
+            "agent",
+            "stonith",
+            "options",
+            "params",
+            "params_file",
+            "method",
+            "timeout",
+            "tries",
+            "test_every",
+            "on",
+        ],
+    ),
+    ("[self_fence]", &["command", "takes"]),
     ("[log]", &["file", "debug_file", "syslog", "debug"]),
 ];
 
 /// Keys that stand before the first table.
-pub(super) const TOP: [&str; 9] =
-    ["realtime", "cluster", "timing", "quorum", "references", "keys", "link", "group", "log"];
+pub(super) const TOP: [&str; 11] = [
+    "realtime",
+    "cluster",
+    "timing",
+    "quorum",
+    "references",
+    "keys",
+    "link",
+    "group",
+    "fence",
+    "self_fence",
+    "log",
+];
 
 /// The keys of one kind of table.
 pub(super) fn keys_of(table: &str) -> &'static [&'static str] {
