@@ -167,6 +167,10 @@ impl Cluster {
 
     /// Notes and tells what holds this node back from taking `id` from a silent node.
     pub(super) fn watch_doubt(&mut self, id: GroupId) {
+        if self.config.rule != Rule::AssumeDead || self.guard.asking.is_none() {
+            self.groups[id.index()].held_back = None;
+            return;
+        }
         let candidate = self.groups[id.index()].claim.is_none()
             && self.ready
             && self.rank(id, self.config.me).is_some();

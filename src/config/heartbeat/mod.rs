@@ -62,6 +62,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         fencing,
         keys,
         nodes: hacf.nodes,
+        witnesses: Vec::new(),
         links: hacf.media,
         links_unread: hacf.media_unread,
         groups,
