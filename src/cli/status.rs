@@ -103,6 +103,7 @@ fn screen(report: &Report, colour: bool) -> String {
     for node in &report.nodes {
         text.push_str(&node_line(node));
     }
+    text.push_str(&fence::lines(report));
     if !report.references.is_empty() {
         text.push_str("\nREFERENCE        STATE\n");
         for reference in &report.references {
@@ -110,7 +111,6 @@ fn screen(report: &Report, colour: bool) -> String {
             text.push_str(&wrapped(&head, &" ".repeat(17), &guards::line(reference)));
         }
     }
-    text.push_str(&fence::lines(report));
     text.push_str("\nGROUP            STATE      OWNER            TERM\n");
     for group in &report.groups {
         text.push_str(&group_lines(group));

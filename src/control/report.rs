@@ -8,10 +8,9 @@ use crate::config::{Config, Kind, Rule, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
-use crate::fence::Board;
 use crate::platform::gate::Ungated;
-use crate::reference;
 use crate::tell::{Names, Past};
+use crate::{fence as devices, reference};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format.
@@ -49,12 +48,12 @@ pub struct Facts {
     pub gate: GateFact,
     /// Why links could not be opened.
     pub troubles: Troubles,
-    /// The references.
-    pub references: reference::Board,
     /// This node.
     pub node: String,
     /// The devices that fence the other nodes.
-    pub fences: Board,
+    pub fences: devices::Board,
+    /// The references.
+    pub references: reference::Board,
 }
 
 /// What is known of the lease gate.
@@ -121,9 +120,9 @@ impl Facts {
             supervisor: None,
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
-            references: reference::Board::default(),
             node: String::new(),
-            fences: Board::default(),
+            fences: devices::Board::default(),
+            references: reference::Board::default(),
         }
     }
 }
@@ -468,8 +467,8 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         standby: if is_me { snapshot.status.standby } else { known.standby },
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
-        references: if is_me { snapshot.status.references } else { known.references },
         fence: fence::report(node, snapshot, facts),
+        references: if is_me { snapshot.status.references } else { known.references },
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];

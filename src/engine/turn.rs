@@ -46,8 +46,8 @@ const CONTROL: u64 = 103;
 const SIGNALS: u64 = 104;
 const TIMER: u64 = 105;
 const GUARDIAN: u64 = 106;
-const FINDINGS: u64 = 108;
 const FENCES: u64 = 107;
+const FINDINGS: u64 = 108;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -409,7 +409,6 @@ impl Engine {
                     self.parts.resources.start(group, job);
                 }
                 Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
-                Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 // Full: it is being noted.
                 Output::InForce => drop(self.parts.voters.try_send(())),
                 Output::Fence { node, request } => {
@@ -424,15 +423,16 @@ impl Engine {
                 }
                 // There is no hardware to be petted; nothing is configured that would ask.
                 Output::Watchdog(Watchdog::Pet) => {}
+                Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
                 Output::Event(event) => {
                     self.note_stop(event);
+                    self.note_return(event);
                     if let core::io::Event::HeldBack(group, _, core::io::Doubt::Answers) = event {
                         self.parts.guards.held_back(group);
                     }
-                    self.note_return(event);
                     self.parts.tongue.tell(self.now, Notice::Core(event));
                 }
                 Output::Restart => {

@@ -93,7 +93,7 @@ impl World {
     /// Under `assume-dead` two may serve only as long as they cannot hear each other.
     fn check_owners(&mut self, group: usize) -> Result<(), Violation> {
         let now = self.now;
-        if self.setup.rule == Rule::Majority {
+        if self.setup.rule != Rule::AssumeDead {
             // A copied voter votes twice: nothing keeps both from having a majority.
             let doubled = self.machines.iter().skip(self.setup.nodes).any(|copy| {
                 copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
@@ -146,7 +146,11 @@ impl World {
         let in_use = |node: &usize| {
             let machine = &self.machines[*node];
             let excused = self.now < machine.excused_until;
-            machine.runs() && !excused && machine.services[group].in_use(self.now)
+            let service = &machine.services[group];
+            // What a watchdog or a fence ends counts until the machine is off.
+            let in_use =
+                if self.setup.is_strict() { service.is_there() } else { service.in_use(self.now) };
+            machine.runs() && !excused && in_use
         };
         let owners: Vec<usize> = (0..self.machines.len()).filter(in_use).collect();
         if owners.len() < 2 {
@@ -197,7 +201,7 @@ impl World {
         }
         let Event::Starting(group, term) = event else { return Ok(()) };
         self.moves += 1;
-        let (group, boot) = (group.index(), self.machines[node].boot);
+        let (group, boot) = (group.index(), self.machines[node].life);
         let nodes = self.setup.nodes;
         match self.checker.terms.insert((group, term), (node, boot)) {
             // A machine that forgot everything and heard nobody begins at one again; so does a copy.

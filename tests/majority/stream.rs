@@ -249,7 +249,7 @@ fn connect() -> std::io::Result<TcpStream> {
 
 /// How often: half of them stopped, half of them killed.
 fn runs() -> u64 {
-    if long() { 200 } else { 8 }
+    if long() { 100 } else { 8 }
 }
 
 #[test]
