@@ -234,6 +234,7 @@ fn json_summary(config: &Config) -> serde_json::Value {
     serde_json::json!({
         "cluster": config.cluster,
         "nodes": config.nodes,
+        "witnesses": config.witnesses,
         "links": config.links.iter().map(|link| &link.name).collect::<Vec<_>>(),
         "groups": groups,
         "quorum": { "rule": rule_name(config.rule), "safe": false },
@@ -269,6 +270,9 @@ fn summary(config: &Config) -> String {
     let show = format_duration;
     let mut text = format!("cluster   {}\n", config.cluster);
     let _ = writeln!(text, "nodes     {}", preferred_order(config).join(", "));
+    if !config.witnesses.is_empty() {
+        let _ = writeln!(text, "witnesses {}", config.witnesses.join(", "));
+    }
     let _ = writeln!(
         text,
         "timing    a heartbeat every {}; late after {}, dead after {}; a starting node waits {} \

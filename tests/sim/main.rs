@@ -1,6 +1,7 @@
 //! The real core in the simulator: scenarios with exact times, and a swarm of random ones.
 mod commands;
 mod failures;
+mod fences;
 mod majority;
 mod partitions;
 mod properties;
