@@ -31,6 +31,8 @@ pub(super) struct Fence {
     /// After one that failed: not before then.
     pub(super) retry_at: Option<Instant>,
     pub(super) told_unseen: bool,
+    /// What was off is heard again: until then it may come up in peace.
+    pub(super) spared_until: Option<Instant>,
 }
 
 /// A fence that was asked for.
@@ -112,6 +114,8 @@ impl Cluster {
         let ends = fence.proof.is_some_and(|(_, names)| names != this || !parting);
         if ends && !on(Mutation::KeepsProof) {
             fence.proof = None;
+            // Its first frames echo nothing of ours yet: that it is not alive is no silence.
+            fence.spared_until = Some(self.now + self.config.dead);
             self.dirty = true;
         }
         if proven && fence.seen != this {
@@ -173,6 +177,10 @@ impl Cluster {
         if self.config.rule != Rule::Fencing || self.shutting_down || self.is_proven(node) {
             return false;
         }
+        // What it did before it was off is over.
+        if self.spared(node).is_some() {
+            return false;
+        }
         let peer = &self.peers[node.index()];
         if !peer.alive(self.now, self.config.dead) {
             return self.is_silent(node);
@@ -186,6 +194,11 @@ impl Cluster {
             });
             forgotten || blocked && self.config.stop_failure == StopFailure::Fence
         })
+    }
+
+    /// Until when a node that was off and is heard again may come up in peace.
+    fn spared(&self, node: NodeId) -> Option<Instant> {
+        self.fences[node.index()].spared_until.filter(|until| self.now < *until)
     }
 
     /// Whether no frame of a node has been fresh for `dead`, counted only while we are awake and
@@ -321,7 +334,7 @@ impl Cluster {
 
     /// What falls due for a node's fence.
     pub(super) fn fence_deadline(&self, node: NodeId) -> Option<(Instant, Timer)> {
-        self.fence_at(node).map(|at| (at, Timer::Fence))
+        self.fence_at(node).or(self.spared(node)).map(|at| (at, Timer::Fence))
     }
 
     /// Whether this machine must be reset because `group` cannot be stopped in time: when.

@@ -181,7 +181,7 @@ impl Ground<'_> {
         let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
         let resources = resources(config, me, shared.clone(), report_sender)?;
         let tag = settings.tag;
-        let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
+        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
         let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
@@ -383,7 +383,7 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
         ),
         config::Rule::Fencing => teller.say(
             Level::Info,
-            "rule fencing: nobody takes over from a silent peer before its power is proven to be off",
+            "rule fencing: nobody takes over from a silent peer before it is proven to be off",
         ),
         config::Rule::Majority => teller.say(
             Level::Info,

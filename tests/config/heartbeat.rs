@@ -103,8 +103,6 @@ fn what_is_not_done_is_named() {
         ("hopfudge 1", "hopfudge is not used"),
         ("hopfudge x", "`hopfudge x` is no number"),
         ("deadping 10", "deadping is not used: there are no references"),
-        ("stonith baytech /etc/ha.d/conf/baytech", "stonith is not used"),
-        ("stonith_host * baytech 10.0.0.3 user secret", "stonith_host is not used"),
         ("watchdog /dev/watchdog", "watchdog is not used"),
         ("respawn hacluster /usr/lib/heartbeat/ipfail", "ipfail without references"),
         ("respawn root /usr/bin/thing", "/usr/bin/thing is not started"),

@@ -1,6 +1,7 @@
 //! Configurations that people really wrote, and all the ways to write them wrong.
 
 mod commands;
+mod fencing;
 mod fixtures;
 mod heartbeat;
 mod properties;
