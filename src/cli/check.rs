@@ -1,5 +1,6 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 mod fence;
+mod guards;
 
 use crate::config::{
     Config, Diagnostic, Failback, Group, Link, Loaded, Medium, Rule, Severity, Source, colours,
@@ -239,6 +240,7 @@ fn json_summary(config: &Config) -> serde_json::Value {
         "quorum": { "rule": rule_name(config.rule), "safe": false },
         "authenticated": config.keys.authenticated,
         "fencing": fence::json(config),
+        "guards": guards::json(config),
         "takeover_us_max": micros(worst),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
@@ -315,6 +317,7 @@ fn summary(config: &Config) -> String {
         Rule::Majority => text.push_str(&leases(config)),
     }
     text.push_str(&fence::summary(config));
+    text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
     text.push_str(fence::stop_failure(config));
     if config.keys.authenticated {

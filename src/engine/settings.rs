@@ -1,5 +1,5 @@
 //! From the checked configuration to the core's settings.
-use crate::config::{Config, Failback, Rule, StopFailure};
+use crate::config::{Config, Failback, Group, Kind, Rule, StopFailure};
 use crate::core::id::NodeId;
 use crate::core::seal::Keys;
 use crate::core::time::Duration;
@@ -29,7 +29,7 @@ pub(super) fn settings(
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
             stop_budget: span(config.stop_budget(group)),
-            ask: false,
+            ask: config.probe && has_address(group),
             reset: false,
         })
     });
@@ -60,8 +60,8 @@ pub(super) fn settings(
         fence_retry: FENCE_RETRY,
         reset_takes: config.fencing.own.as_ref().map(|own| span(own.takes)),
         watchdog: None,
-        references: 0,
-        settle: None,
+        references: u8::try_from(config.references.hosts.len()).unwrap_or(u8::MAX),
+        settle: config.references.settle.map(span),
         groups: groups.collect::<Result<_, String>>()?,
         every: config.links.iter().map(|link| link.medium.every(timing.interval)).collect(),
         tag: config.cluster_tag(),
@@ -83,6 +83,11 @@ pub(super) fn settings(
         }
         .to_owned()
     })
+}
+
+/// Whether the LAN can be asked who has it.
+fn has_address(group: &Group) -> bool {
+    group.resources.iter().any(|resource| matches!(resource.kind, Kind::Address(_)))
 }
 
 pub(super) fn span(span: std::time::Duration) -> Duration {

@@ -79,9 +79,14 @@ impl World {
                     let counted = claimant.counts(group, id, here);
                     let there = machine.clock.local(self.now);
                     let holder = (claimant.me(), claimant.incarnation());
-                    if counted && !engine.cluster.is_true_to(group, holder, there) {
+                    let before = claimant.predecessor().map(|before| (holder.0, before));
+                    // What could not be written down may still name the owner's predecessor.
+                    let is_true = |holder| engine.cluster.is_true_to(group, holder, there);
+                    if counted && !is_true(holder) && !before.is_some_and(is_true) {
+                        let grant = engine.cluster.inspect(group).grant;
                         return Err(self.violation(format!(
-                            "n{node} counts on n{voter}'s vote for {group:?}, which is not its"
+                            "n{node} counts on n{voter}'s vote for {group:?}, which is bound to \
+                             {grant:?}, not to {holder:?}"
                         )));
                     }
                 }
@@ -93,7 +98,7 @@ impl World {
     /// Under `assume-dead` two may serve only as long as they cannot hear each other.
     fn check_owners(&mut self, group: usize) -> Result<(), Violation> {
         let now = self.now;
-        if self.setup.rule == Rule::Majority {
+        if self.setup.rule != Rule::AssumeDead {
             // A copied voter votes twice: nothing keeps both from having a majority.
             let doubled = self.machines.iter().skip(self.setup.nodes).any(|copy| {
                 copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
@@ -146,7 +151,11 @@ impl World {
         let in_use = |node: &usize| {
             let machine = &self.machines[*node];
             let excused = self.now < machine.excused_until;
-            machine.runs() && !excused && machine.services[group].in_use(self.now)
+            let service = &machine.services[group];
+            // What a watchdog or a fence ends counts until the machine is off.
+            let in_use =
+                if self.setup.is_strict() { service.is_there() } else { service.in_use(self.now) };
+            machine.runs() && !excused && in_use
         };
         let owners: Vec<usize> = (0..self.machines.len()).filter(in_use).collect();
         if owners.len() < 2 {
@@ -197,10 +206,10 @@ impl World {
         }
         let Event::Starting(group, term) = event else { return Ok(()) };
         self.moves += 1;
-        let (group, boot) = (group.index(), self.machines[node].boot);
+        let (group, boot) = (group.index(), self.machines[node].life);
         let nodes = self.setup.nodes;
         match self.checker.terms.insert((group, term), (node, boot)) {
-            // A machine that forgot everything and heard nobody begins at one again; so does a copy.
+            // Who forgot everything and heard nobody begins at one again; so does a copy.
             Some((owner, then))
                 if (owner, then) == (node, boot) || owner % nodes != node % nodes =>
             {

@@ -1,7 +1,7 @@
 //! The engine's contract with the core: one clock reading for each turn, inputs, the timers, and
 //! everything that the core says carried out in its order.
 use super::fault::Fault;
-use super::machine::{ADDRESS_LIFETIME, Engine, Pending, Runs, Work};
+use super::machine::{ADDRESS_LIFETIME, Engine, Pending, Runs, Service, Work};
 use super::setup::Setup;
 use super::trace::Line;
 use super::world::{Happening, Violation, World};
@@ -73,7 +73,7 @@ impl World {
                 service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
         }
-        let due = machine.clock.when(engine.cluster.deadline().at);
+        let due = machine.clock.when(engine.cluster.deadline().at) + machine.late;
         self.wake_at(node, due.max(true_now + 1));
     }
 
@@ -94,6 +94,10 @@ impl World {
             Pending::Report { group, job, outcome } => {
                 self.trace.push(self.now, node, Line::Report(group.index(), outcome));
                 self.give(node, now, Input::Report { group, job, outcome })
+            }
+            Pending::Fenced { node: target, request, outcome } => {
+                self.trace.push(self.now, node, Line::Fenced(target.index(), outcome));
+                self.give(node, now, Input::Fenced { node: target, request, outcome })
             }
             Pending::Command { id, command } => {
                 self.trace.push(self.now, node, Line::Command(command));
@@ -125,8 +129,10 @@ impl World {
                     self.send(node, links, &frame[..usize::from(len)]);
                 }
                 Output::InForce => {}
-                // No such devices yet.
-                Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
+                Output::Fence { node: target, request } => self.fence(node, target, request),
+                Output::Watchdog(told) => self.watchdog(node, told),
+                // No LAN to be asked yet.
+                Output::Ask { .. } => {}
                 Output::Announce { group } => {
                     self.trace.push(self.now, node, Line::Ordered("announce", group.index()));
                     self.machines[node].announced += 1;
@@ -149,6 +155,10 @@ impl World {
                     self.trace.push(self.now, node, Line::Note("ends"));
                     // The runtime directory stays as long as the machine runs: it has the terms.
                     self.machines[node].exited = true;
+                    // Closed in order, a watchdog sleeps; but not with something left.
+                    if !self.machines[node].services.iter().any(Service::is_there) {
+                        self.machines[node].bites_at = None;
+                    }
                     self.apply(Fault::Kill(node));
                 }
             }
@@ -159,7 +169,12 @@ impl World {
     fn remember(&mut self, node: usize) {
         let mut bytes = [0; MEMORY_MAX];
         let machine = &mut self.machines[node];
-        let Some(engine) = &machine.engine else { return };
+        let Some(engine) = &mut machine.engine else { return };
+        if !machine.disk {
+            // Before anything else is asked of the core.
+            engine.cluster.handle(machine.clock.local(self.now), Input::NotRemembered);
+            return;
+        }
         let len = engine.cluster.memory(&mut bytes).expect("the memory fits");
         machine.memory = Some(bytes[..len].to_vec());
     }
@@ -212,6 +227,7 @@ impl World {
         }
         machine.engine = Some(Engine { cluster, queue, queued_frames: [0; LINKS_MAX], wake: None });
         machine.awake_since = self.now;
+        machine.ticks = (0, 0);
         self.wake_at(node, self.now + 1);
         self.judge_conditions();
     }

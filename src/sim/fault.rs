@@ -1,9 +1,11 @@
 //! What can go wrong with the machines and the cables, and how it is put right.
-use super::machine::{Fate, Pending, Runs};
+use super::machine::{Engine, Fate, Pending, Runs};
 use super::network::Wire;
+use super::power::Device;
 use super::trace::Line;
 use super::world::{Happening, World};
-use crate::core::id::LinkId;
+use crate::core::Rule;
+use crate::core::id::{LinkId, NodeId};
 use crate::core::io::Command;
 use crate::core::time::Instant;
 
@@ -31,6 +33,12 @@ pub enum Fault {
     Resume(usize),
     /// A node's engine is started again with this version of the configuration.
     Configure(usize, u32),
+    /// How the device behaves that switches a machine.
+    Device(usize, Device),
+    /// Whether the runtime directory can be written to.
+    Disk(usize, bool),
+    /// The operator vouches on a node that another machine is off, if it is.
+    Word(usize, usize),
     /// One direction of one link: cut or mended.
     Cut {
         /// Which link.
@@ -81,6 +89,7 @@ impl World {
             Fault::Revive(node) => self.revive(node),
             Fault::Forget(node) => {
                 self.machines[node].memory = None;
+                self.machines[node].life += 1;
                 self.machines[node].held_until = Default::default();
             }
             Fault::Freeze(node) => {
@@ -95,6 +104,14 @@ impl World {
                 self.machines[node].config = self.setup.version(node, version);
                 self.kill(node);
                 self.revive(node);
+            }
+            Fault::Device(node, device) => self.devices[node] = device,
+            Fault::Disk(node, works) => self.machines[node].disk = works,
+            Fault::Word(node, about) => {
+                let id = NodeId::new(about).expect("nodes are few");
+                if !self.machines[about].on {
+                    self.command_sent(node, Command::ConfirmDead(id));
+                }
             }
             Fault::Wire { link, from, to, wire } => {
                 let place = self.network.wire(link, from, to);
@@ -135,6 +152,7 @@ impl World {
         machine.on = true;
         machine.frozen = false;
         machine.boot += 1;
+        machine.life += 1;
         machine.clock = super::clock::Clock::new(now, shown, drift);
         self.revive(node);
     }
@@ -153,6 +171,8 @@ impl World {
         machine.frozen = false;
         machine.suspended = None;
         machine.memory = None;
+        machine.bites_at = None;
+        machine.disk = true;
         machine.held_until = [Instant::default(); crate::core::limits::GROUPS_MAX];
         for service in &mut machine.services {
             service.runs = Runs::Nothing;
@@ -185,6 +205,22 @@ impl World {
         }
     }
 
+    /// A running machine's copy goes on beside it, processes and all, as after a snapshot.
+    pub fn copy_running(&mut self, node: usize, copy: usize) {
+        let original = &self.machines[node];
+        let engine = original.engine.clone().map(|engine| Engine { wake: None, ..engine });
+        let (clock, memory, services) =
+            (original.clock, original.memory.clone(), original.services.clone());
+        let machine = &mut self.machines[copy];
+        (machine.clock, machine.memory, machine.services) = (clock, memory, services);
+        machine.engine = engine;
+        // No two machines wake in the same microsecond for ever.
+        machine.late = 35;
+        machine.on = true;
+        machine.awake_since = self.now;
+        self.wake_at(copy, self.now + 1);
+    }
+
     fn suspend(&mut self, node: usize, stands: bool) {
         let machine = &mut self.machines[node];
         if machine.on && machine.suspended.is_none() {
@@ -195,14 +231,17 @@ impl World {
     }
 
     fn resume(&mut self, node: usize) {
-        let lease = self.setup.lease();
+        let (rule, lease) = (self.setup.rule, self.setup.lease());
         let machine = &mut self.machines[node];
         let Some((since, stands)) = machine.suspended.take() else { return };
         if stands {
             let span = self.now - since;
             machine.clock.stood_still(span);
             machine.services.iter_mut().for_each(|service| service.address_until += span);
-            machine.excused_until = self.now + lease * 102 / 100;
+            machine.bites_at = machine.bites_at.map(|at| at + span);
+            if rule == Rule::Majority {
+                machine.excused_until = self.now + lease * 102 / 100;
+            }
         }
         for (group, ticket) in std::mem::take(&mut machine.postponed) {
             self.schedule(self.now + 1, Happening::Done { node, group, ticket });
@@ -224,6 +263,8 @@ impl World {
             self.power_off(clone);
         }
         for node in 0..self.setup.nodes {
+            self.devices[node] = Device::GOOD;
+            self.machines[node].disk = true;
             for link in 0..self.network.links() {
                 if !self.machines[node].carrier[link] {
                     self.carrier(node, link, true);
@@ -262,6 +303,9 @@ impl Fault {
             Fault::Suspend(_, true) => "paused virtual machine",
             Fault::Resume(_) => "resume",
             Fault::Configure(..) => "other configuration",
+            Fault::Device(..) => "fence device",
+            Fault::Disk(..) => "runtime directory not writable",
+            Fault::Word(..) => "operator's word",
             Fault::Wire { .. } => "quality of one direction",
             Fault::Cut { .. } => "cut or mend of one direction",
             Fault::Quality(..) => "quality of a link",

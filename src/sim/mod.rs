@@ -15,6 +15,7 @@ pub mod fault;
 pub mod harsh;
 pub mod machine;
 pub mod network;
+mod power;
 pub mod random;
 mod script;
 mod setup;
@@ -23,5 +24,6 @@ mod trace;
 pub mod world;
 
 pub use fault::Fault;
+pub use power::Device;
 pub use setup::Setup;
 pub use world::{Violation, World};

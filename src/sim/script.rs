@@ -30,7 +30,7 @@ impl World {
                     service.runs = Runs::Some;
                 }
                 service.stuck = false;
-                if self.setup.rule == Rule::AssumeDead {
+                if self.setup.rule != Rule::Majority {
                     service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
                 }
             }

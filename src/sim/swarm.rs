@@ -6,9 +6,9 @@ use super::network::Wire;
 use super::random::Random;
 use super::setup::Setup;
 use super::world::{Violation, World};
-use crate::core::Rule;
 use crate::core::id::GroupSet;
 use crate::core::io::Command;
+use crate::core::{Rule, StopFailure};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -90,7 +90,14 @@ pub fn setup(seed: u64) -> Setup {
         initial_dead: dead * random.between(1, 6),
         failback_delay: dead * random.between(1, 5),
         failback: random.chance(500_000),
-        release_on_stop_failure: random.chance(500_000),
+        stop_failure: if random.chance(500_000) {
+            StopFailure::Release
+        } else {
+            StopFailure::Block
+        },
+        fence_delay: 0,
+        watchdog: None,
+        reset_takes: None,
         rule: Rule::AssumeDead,
         stop_budget: 200_000,
         blackout: 0,

@@ -4,11 +4,12 @@ use super::clock::Clock;
 use super::fault::Fault;
 use super::machine::{Machine, Pending, SOCKET_BUFFER, Service};
 use super::network::Network;
+use super::power::Device;
 use super::random::Random;
 use super::setup::Setup;
 use super::trace::Trace;
-use crate::core::id::LinkId;
-use crate::core::io::{Command, Event, Reply, Status};
+use crate::core::id::{JobId, LinkId, NodeId};
+use crate::core::io::{Command, Event, Fenced, Reply, Status};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use std::cmp::Reverse;
@@ -49,6 +50,29 @@ pub(super) enum Happening {
         ticket: u64,
     },
     Fault(Fault),
+    /// A fence device switches a machine off.
+    Strike {
+        target: usize,
+        dark: u64,
+    },
+    /// It answers.
+    Verdict {
+        node: usize,
+        process: u64,
+        target: NodeId,
+        request: JobId,
+        outcome: Fenced,
+    },
+    /// The watchdog's time is over, unless it was petted.
+    Bite {
+        node: usize,
+        boot: u64,
+    },
+    /// A machine resets itself.
+    Reset {
+        node: usize,
+        boot: u64,
+    },
     /// A machine has been off long enough for everybody to know, if it still is.
     Buried {
         node: usize,
@@ -76,6 +100,10 @@ pub struct World {
     /// Frames as they were sent: sender, true time, bytes; kept if wanted.
     pub capture: Option<Vec<Sent>>,
     pub(super) machines: Vec<Machine>,
+    /// What switches each machine.
+    pub(super) devices: Vec<Device>,
+    /// Fences on their way.
+    pub(super) striking: u64,
     pub(super) random: Random,
     pub(super) trace: Trace,
     pub(super) checker: Checker,
@@ -98,6 +126,7 @@ impl World {
             clock: Clock::new(0, 0, 0),
             on: false,
             boot: 0,
+            life: 0,
             engine: None,
             process: 0,
             frozen: false,
@@ -110,11 +139,14 @@ impl World {
             announced: 0,
             exited: false,
             ticks: (0, 0),
+            late: 0,
             suspended: None,
             excused_until: 0,
             awake_since: 0,
             off_since: 0,
             postponed: Vec::new(),
+            bites_at: None,
+            disk: true,
         };
         World {
             now: 0,
@@ -124,6 +156,8 @@ impl World {
             faults: BTreeMap::new(),
             capture: None,
             machines: (0..setup.nodes + setup.clones).map(machine).collect(),
+            devices: vec![Device::GOOD; setup.nodes + setup.clones],
+            striking: 0,
             random: Random::new(setup.seed),
             trace: Trace::default(),
             checker: Checker::default(),
@@ -185,6 +219,22 @@ impl World {
             }
             Happening::Fault(fault) => {
                 self.apply(fault);
+                Ok(())
+            }
+            Happening::Strike { target, dark } => {
+                self.strike(target, dark);
+                Ok(())
+            }
+            Happening::Verdict { node, process, target, request, outcome } => {
+                self.verdict((node, process), target, request, outcome);
+                Ok(())
+            }
+            Happening::Bite { node, boot } => {
+                self.bite(node, boot);
+                Ok(())
+            }
+            Happening::Reset { node, boot } => {
+                self.reset(node, boot);
                 Ok(())
             }
             Happening::Buried { node, since } => self.check_buried(node, since),

@@ -47,6 +47,16 @@ fn play_harsh(seed: u64) -> swarm::Summary {
     harsh::run(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
 }
 
+fn play_watchdog(seed: u64) -> swarm::Summary {
+    let (told, setup) = ("watchdog_seeds", harsh::setup_watchdog(seed));
+    harsh::run_watchdog(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
+}
+
+fn play_fencing(seed: u64) -> swarm::Summary {
+    let (told, setup) = ("fencing_seeds", harsh::setup_fencing(seed));
+    harsh::run_fencing(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
+}
+
 fn fail(violation: &Violation, seed: u64, test: &str, setup: &Setup) -> ! {
     panic!(
         "{violation}\nseed {seed}: {setup:?}\nreplay: LATIDO_SIM_SEED={seed} cargo test \
@@ -77,6 +87,16 @@ fn majority_seeds() {
 #[test]
 fn harsh_seeds() {
     swarm(play_harsh);
+}
+
+#[test]
+fn watchdog_seeds() {
+    swarm(play_watchdog);
+}
+
+#[test]
+fn fencing_seeds() {
+    swarm(play_fencing);
 }
 
 fn swarm(play: Play) {

@@ -148,7 +148,9 @@ const MEANING: &str = "\"assume-dead\" for two nodes: a silent peer counts as de
 
 fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, RawFencing) {
     let mut fencing = RawFencing::none(document.at);
+    let errors = report.errors();
     fencing.devices = fence::read(document, report);
+    fencing.unread = report.errors() > errors;
     fencing.own = fence::read_own(document, report);
     let Some(table) = document.table("quorum", "[quorum]", report) else {
         if !document.has("quorum") {
