@@ -1,5 +1,6 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 mod fence;
+mod guards;
 
 use crate::config::{
     Config, Diagnostic, Failback, Group, Link, Loaded, Medium, Rule, Severity, Source, colours,
@@ -233,11 +234,13 @@ fn json_summary(config: &Config) -> serde_json::Value {
     serde_json::json!({
         "cluster": config.cluster,
         "nodes": config.nodes,
+        "witnesses": config.witnesses,
         "links": config.links.iter().map(|link| &link.name).collect::<Vec<_>>(),
         "groups": groups,
         "quorum": { "rule": rule_name(config.rule), "safe": false },
         "authenticated": config.keys.authenticated,
         "fencing": fence::json(config),
+        "guards": guards::json(config),
         "takeover_us_max": micros(worst),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
@@ -267,6 +270,9 @@ fn summary(config: &Config) -> String {
     let show = format_duration;
     let mut text = format!("cluster   {}\n", config.cluster);
     let _ = writeln!(text, "nodes     {}", preferred_order(config).join(", "));
+    if !config.witnesses.is_empty() {
+        let _ = writeln!(text, "witnesses {}", config.witnesses.join(", "));
+    }
     let _ = writeln!(
         text,
         "timing    a heartbeat every {}; late after {}, dead after {}; a starting node waits {} \
@@ -311,6 +317,7 @@ fn summary(config: &Config) -> String {
         Rule::Majority => text.push_str(&leases(config)),
     }
     text.push_str(&fence::summary(config));
+    text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
     text.push_str(fence::stop_failure(config));
     if config.keys.authenticated {

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long one try may take unless something else is written.
-pub const TIMEOUT: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a device is tried unless something else is written.
-pub const TRIES: u32 = 2;
+pub const TRIES: u32 = 1;
 /// Between two self-tests unless something else is written.
 pub(super) const TEST_EVERY: Duration = Duration::from_secs(600);
 /// How long the self-fence command takes at most unless something else is written.
@@ -145,6 +145,8 @@ pub struct SelfFence {
 /// What was written about fencing.
 pub(super) struct RawFencing {
     pub(super) devices: Vec<RawDevice>,
+    /// There are more that could not be read, which has been reported.
+    pub(super) unread: bool,
     pub(super) delay: Option<Located<Duration>>,
     pub(super) own: Option<SelfFence>,
     /// Where `stop_failure` or the rule stands.
@@ -155,7 +157,14 @@ pub(super) struct RawFencing {
 impl RawFencing {
     /// None at all.
     pub(super) fn none(at: At) -> Self {
-        RawFencing { devices: Vec::new(), delay: None, own: None, stop_failure_at: at, rule_at: at }
+        RawFencing {
+            devices: Vec::new(),
+            unread: false,
+            delay: None,
+            own: None,
+            stop_failure_at: at,
+            rule_at: at,
+        }
     }
 }
 
@@ -231,10 +240,11 @@ pub(super) fn check(raw: &Raw, report: &mut Report) {
         let message = format!("{} devices: at most {DEVICES_MAX}", fencing.devices.len());
         report.error(extra.at, message, "remove some");
     }
+    let before = report.errors();
     for device in &fencing.devices {
         check_device(device, &known, report);
     }
-    let errors = report.errors() > 0;
+    let errors = fencing.unread || report.errors() > before;
     let without = |node: &&&str| !fencing.devices.iter().any(|device| device.switches(node));
     let without: Vec<&str> = known.iter().filter(without).copied().collect();
     let cure = "add a [[fence]] table with its `node` (docs/fencing.md)";

@@ -100,7 +100,7 @@ pub(super) fn check(
             report.error(time.at, "longer than a day", "at most 24h; `settle = false`: never");
         } else if time.value < interval * 2 {
             let message = format!(
-                "settle ({}) is shorter than two of the references' intervals ({}): the group moves \
+                "settle ({}) is shorter than two of the references' intervals ({}): groups move \
                  whenever one node notices a loss before the other",
                 show(time.value),
                 show(interval)

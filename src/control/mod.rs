@@ -5,6 +5,7 @@
 //! no lock and allocates nothing. A [`Snapshot`] is made only when somebody has asked for one.
 mod client;
 mod fence;
+pub(crate) mod guards;
 mod problems;
 mod protocol;
 pub mod report;

@@ -2,14 +2,15 @@
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
 use super::fence::{self, FenceReport};
+use super::guards::{self, ReferenceReport};
 use super::{Snapshot, Troubles};
 use crate::config::{Config, Kind, Rule, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
-use crate::fence::Board;
 use crate::platform::gate::Ungated;
 use crate::tell::{Names, Past};
+use crate::{fence as devices, reference};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format.
@@ -50,7 +51,9 @@ pub struct Facts {
     /// This node.
     pub node: String,
     /// The devices that fence the other nodes.
-    pub fences: Board,
+    pub fences: devices::Board,
+    /// The references.
+    pub references: reference::Board,
 }
 
 /// What is known of the lease gate.
@@ -118,7 +121,8 @@ impl Facts {
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
             node: String::new(),
-            fences: Board::default(),
+            fences: devices::Board::default(),
+            references: reference::Board::default(),
         }
     }
 }
@@ -174,8 +178,12 @@ pub struct Report {
     pub authenticated: bool,
     /// Every node of the cluster.
     pub nodes: Vec<NodeReport>,
+    /// Every witness: it votes, and owns nothing.
+    pub witnesses: Vec<NodeReport>,
     /// This node's links.
     pub links: Vec<LinkReport>,
+    /// What tells this node whether it is connected.
+    pub references: Vec<ReferenceReport>,
     /// Every group.
     pub groups: Vec<GroupReport>,
     /// What was counted since the start.
@@ -226,6 +234,8 @@ pub struct NodeReport {
     pub silence_ms: Option<u64>,
     /// Its configuration differs from ours.
     pub config_differs: bool,
+    /// References that it reaches, or reached when it was heard last.
+    pub references: u8,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
     /// How it can be fenced, and was.
@@ -274,6 +284,8 @@ pub struct GroupReport {
     pub lease_left_ms: Option<u64>,
     /// This node failed to start it.
     pub failed_here: bool,
+    /// Why this node does not take it from a silent one.
+    pub held_back: Option<String>,
     /// It was moved by hand and does not fail back on its own.
     pub pinned: bool,
     /// This node could serve its clients.
@@ -370,6 +382,7 @@ pub fn report(
     let status = &snapshot.status;
     let me = status.me;
     let nodes = (0..facts.names.nodes.len()).filter_map(NodeId::new);
+    let witnesses = (0..facts.names.witnesses.len()).filter_map(crate::core::Config::witness);
     let links = (0..facts.names.links.len()).filter_map(LinkId::new);
     let groups = (0..facts.names.groups.len()).filter_map(GroupId::new);
     let older = events.len().saturating_sub(EVENTS);
@@ -393,6 +406,7 @@ pub fn report(
         quorum: Quorum { rule: facts.rule.clone(), safe: false, why: facts.why.clone() },
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
+        witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links
             .map(|link| {
                 let up = status.links_up.contains(link);
@@ -404,6 +418,7 @@ pub fn report(
                 LinkReport { name: facts.names.link(link).to_owned(), up, error }
             })
             .collect(),
+        references: guards::references(&facts.references, snapshot.at),
         groups: groups
             .map(|group| group_report(group, &status.groups[group.index()], facts))
             .collect(),
@@ -457,6 +472,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
         fence: fence::report(node, snapshot, facts),
+        references: if is_me { snapshot.status.references } else { known.references },
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];
@@ -486,6 +502,7 @@ fn group_report(group: GroupId, known: &GroupStatus, facts: &Facts) -> GroupRepo
         local: phase(known.local).to_owned(),
         lease_left_ms: known.lease_left.map(|left| left.millis()),
         failed_here: known.failed_here,
+        held_back: guards::held_back(known, names),
         pinned: known.pinned,
         able: known.able,
         candidates: known

@@ -144,15 +144,13 @@ impl Cluster {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
         self.notice_pause(now);
-        if !matches!(input, Input::NotRemembered) {
-            self.remembered();
-        }
-        // A flood of worthless frames costs no decisions: nothing has changed, no time has passed.
         let mut changed = now > self.now;
         self.now = now;
+        let saved = !matches!(input, Input::NotRemembered) && self.remembered();
         match input {
-            Input::Tick => {}
-            Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
+            Input::Tick => changed |= now >= self.due.at,
+            // A flood of worthless frames costs no decisions: what time alone brings, a tick does.
+            Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
             Input::Able { group, able } => {
                 // The others count on it: told at once.
@@ -186,7 +184,7 @@ impl Cluster {
                 changed = true;
             }
         }
-        if changed {
+        if changed || saved {
             self.turn();
         }
     }
@@ -427,7 +425,7 @@ impl Cluster {
                 self.cloned = true;
             }
         }
-        !matches!(taken, Taken::Stale | Taken::Replaced)
+        !matches!(taken, Taken::Stale | Taken::Replaced | Taken::Doubled)
     }
 
     /// Sends a frame out of turn; but nobody makes us shout.
@@ -590,16 +588,23 @@ impl Cluster {
         let over = |group: GroupId| matches!(self.groups[group.index()].phase, Stopped | Blocked);
         if self.shutting_down && self.goodbyes == GOODBYES && self.config.group_ids().all(over) {
             self.goodbyes = GOODBYES - 1;
+            self.forget_goodbyes();
             self.urgent = true;
             self.next_beat = self.now;
         }
     }
 
-    /// Whether frames say goodbye now: everything is stopped, and nothing is blocked.
+    /// Whether frames say goodbye now: everything is stopped, nothing is blocked, and the memory
+    /// says so: no goodbye that crosses ours is left in it.
     pub(super) fn says_goodbye(&self) -> bool {
         let stopped =
             |group: GroupId| self.groups[group.index()].phase == super::io::Phase::Stopped;
-        self.goodbyes < GOODBYES && self.config.group_ids().all(stopped)
+        self.is_parting() && !self.dirty && self.config.group_ids().all(stopped)
+    }
+
+    /// Whether this node has begun to say goodbye.
+    pub(super) fn is_parting(&self) -> bool {
+        self.goodbyes < GOODBYES
     }
 
     /// A frame was sent: counts the goodbyes down.

@@ -210,13 +210,13 @@ pub fn identify_body(body: &Body, hasher: &mut impl Hasher) {
 
 impl Fence {
     fn identify(&self, hasher: &mut impl Hasher) {
-        let Fence { seen, proof, wanted, request, retry_at, told_unseen } = self;
+        let Fence { seen, proof, wanted, request, retry_at, told_unseen, spared_until } = self;
         // An answer is for this request or for none: whoever keeps the answer tells.
         let request = request.map(|request| {
             let Request { id: _, names, outlived, issued } = request;
             (names, outlived, issued)
         });
-        (seen, proof, wanted, request, retry_at, told_unseen).hash(hasher);
+        (seen, proof, wanted, request, retry_at, told_unseen, spared_until).hash(hasher);
     }
 }
 

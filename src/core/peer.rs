@@ -316,7 +316,9 @@ impl Peer {
     pub(super) fn link(&self, link: LinkId, now: Instant, slack: Duration) -> LinkState {
         let path = self.paths[link.index()];
         let heard = path.heard.is_some_and(|heard| now.since(heard) < slack);
-        let hears = self.hears_us_on.contains(link) && self.alive(now, slack);
+        // A witness numbers its links by itself: where it is heard, it hears.
+        let named = self.hears_us_on.contains(link) || self.body.flags.witness() && heard;
+        let hears = named && self.alive(now, slack);
         match (heard, hears) {
             (true, true) => LinkState::Up,
             (false, false) => LinkState::Down,

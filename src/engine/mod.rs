@@ -24,6 +24,7 @@ use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
+use crate::reference::Guards;
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -127,9 +128,7 @@ fn serve(
     let voters = voters::VoterList::new(config, &options.state_dir, me);
     let in_force = voters.look()? == voters::Noted::InForce;
     let settings = settings::settings(config, me, in_force)?;
-    let tag = settings.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
-    let vouch = runtime.vouch().map_err(|error| error.to_string())?;
     // What a predecessor has left is no longer news.
     let _ = runtime.note_not_stopped(&[]);
     let unnoted = note(runtime, &supervisor::addresses(config), supervisor::guardian_pid());
@@ -141,59 +140,9 @@ fn serve(
     let voters = voters.notary(teller.clone()).map_err(say("cannot start a thread"))?;
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
-    // Other threads start before the priority is raised: only the engine's own is.
-    let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-    let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-    let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
-    let resources = resources(config, me, shared.clone(), report_sender)?;
-    let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
-    let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
-    let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-    let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
-    let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
-    senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
-
-    let gate = LeaseGate::open(config, runtime.path(), &teller);
-    let running: Arc<AtomicU64> = Arc::default();
-    let mut facts = facts(config, &teller, &gate, started);
-    facts.fences = fences.board().clone();
-    facts.node = config.nodes.get(me).cloned().unwrap_or_default();
-    let (server, control, troubles) =
-        control(options, config, me, runtime, &teller, &running, facts)
-            .map_err(say("cannot open the control socket"))?;
-
-    let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
-    let identity = Identity {
-        incarnation: draw()?,
-        memory: remembered.as_deref(),
-        held_until: held_until(&vouch),
-        seed: draw()?.0,
-    };
-    let cluster = Cluster::new(settings, &identity, clock::now());
-    let mut engine = Engine::new(Parts {
-        cluster,
-        groups: config.groups.len(),
-        interval: settings::span(config.timing.interval),
-        resources,
-        opener,
-        reports,
-        senses,
-        control,
-        troubles,
-        signals,
-        guardian: supervisor::guardian(),
-        voters,
-        notify: Notify::from_env(),
-        tongue,
-        vouch,
-        shared,
-        running,
-        gate,
-        fences,
-        fenced,
-        own,
-    })
-    .map_err(say("cannot start the loop"))?;
+    let ground = Ground { options, config, me, runtime, teller: &teller };
+    let (parts, server) = ground.parts(settings, remembered, voters, signals, tongue, started)?;
+    let mut engine = Engine::new(parts).map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
         tell_not_stopped(runtime, config, engine.not_stopped());
@@ -202,6 +151,92 @@ fn serve(
     drop(server);
     teller.finish();
     Ok(code)
+}
+
+/// What every part is made of.
+struct Ground<'a> {
+    options: &'a Options,
+    config: &'a Config,
+    me: usize,
+    runtime: &'a RuntimeDir,
+    teller: &'a Teller,
+}
+
+impl Ground<'_> {
+    /// Everything that the loop works with. Other threads start here, before the priority is
+    /// raised: only the engine's own is.
+    fn parts(
+        &self,
+        settings: crate::core::Config,
+        remembered: Option<Vec<u8>>,
+        voters: std::sync::mpsc::SyncSender<()>,
+        signals: Signals,
+        tongue: tell::Tongue,
+        started: Instant,
+    ) -> Result<(Parts, Server), String> {
+        let Ground { options, config, me, runtime, teller } = *self;
+        let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+        let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
+        let resources = resources(config, me, shared.clone(), report_sender)?;
+        let tag = settings.tag;
+        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
+        let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
+        let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
+        let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
+        senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
+        let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
+            .map_err(say("cannot ask references and probe addresses"))?;
+
+        let gate = LeaseGate::open(config, runtime.path(), teller);
+        let running: Arc<AtomicU64> = Arc::default();
+        let mut facts = facts(config, teller, &gate, started);
+        facts.fences = fences.board().clone();
+        facts.node = config.nodes.get(me).cloned().unwrap_or_default();
+        facts.references = guards.board();
+        let (server, control, troubles) =
+            control(options, config, me, runtime, teller, &running, facts)
+                .map_err(say("cannot open the control socket"))?;
+
+        let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
+        let vouch = runtime.vouch().map_err(|error| error.to_string())?;
+        let identity = Identity {
+            incarnation: draw()?,
+            memory: remembered.as_deref(),
+            held_until: held_until(&vouch),
+            seed: draw()?.0,
+        };
+        let cluster = Cluster::new(settings, &identity, clock::now());
+        let parts = Parts {
+            cluster,
+            groups: config.groups.len(),
+            interval: settings::span(config.timing.interval),
+            resources,
+            opener,
+            reports,
+            senses,
+            guards,
+            findings,
+            control,
+            troubles,
+            signals,
+            guardian: supervisor::guardian(),
+            voters,
+            notify: Notify::from_env(),
+            tongue,
+            vouch,
+            shared,
+            running,
+            gate,
+            fences,
+            fenced,
+            own,
+        };
+        Ok((parts, server))
+    }
 }
 
 /// Leaves word for `latido stop` of what may still run here.
@@ -348,7 +383,7 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
         ),
         config::Rule::Fencing => teller.say(
             Level::Info,
-            "rule fencing: nobody takes over from a silent peer before its power is proven to be off",
+            "rule fencing: nobody takes over from a silent peer before it is proven to be off",
         ),
         config::Rule::Majority => teller.say(
             Level::Info,

@@ -1,5 +1,5 @@
 //! From the checked configuration to the core's settings.
-use crate::config::{Config, Failback, Rule, StopFailure};
+use crate::config::{Config, Failback, Group, Kind, Rule, StopFailure};
 use crate::core::id::NodeId;
 use crate::core::seal::Keys;
 use crate::core::time::Duration;
@@ -29,7 +29,7 @@ pub(super) fn settings(
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
             stop_budget: span(config.stop_budget(group)),
-            ask: false,
+            ask: config.probe && has_address(group),
             reset: false,
         })
     });
@@ -37,7 +37,7 @@ pub(super) fn settings(
     let settings = Settings {
         me: node(me)?,
         nodes: config.nodes.len(),
-        witnesses: heapless::Vec::new(),
+        witnesses: config.witnesses.iter().map(|name| NameHash(name_hash(name))).collect(),
         in_force,
         interval: span(timing.interval),
         warn: span(timing.warn),
@@ -60,8 +60,8 @@ pub(super) fn settings(
         fence_retry: FENCE_RETRY,
         reset_takes: config.fencing.own.as_ref().map(|own| span(own.takes)),
         watchdog: None,
-        references: 0,
-        settle: None,
+        references: u8::try_from(config.references.hosts.len()).unwrap_or(u8::MAX),
+        settle: config.references.settle.map(span),
         groups: groups.collect::<Result<_, String>>()?,
         every: config.links.iter().map(|link| link.medium.every(timing.interval)).collect(),
         tag: config.cluster_tag(),
@@ -74,7 +74,7 @@ pub(super) fn settings(
         match error {
             ConfigError::Voters => {
                 "rules assume-dead and fencing are for exactly two nodes, majority for three to \
-                 eight"
+                 eight voters"
             }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",
@@ -85,10 +85,15 @@ pub(super) fn settings(
     })
 }
 
+/// Whether the LAN can be asked who has it.
+fn has_address(group: &Group) -> bool {
+    group.resources.iter().any(|resource| matches!(resource.kind, Kind::Address(_)))
+}
+
 pub(super) fn span(span: std::time::Duration) -> Duration {
     Duration::from_micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
 }
 
 fn name_hash(name: &str) -> u32 {
-    crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(name.as_bytes())
+    crate::config::name_hash(name)
 }

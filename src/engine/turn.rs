@@ -16,6 +16,7 @@ use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
 use crate::platform::signal::{self, Signals};
+use crate::reference::{Finding, Guards};
 use crate::resource::{Report, Resources};
 use crate::runtime::{Memory, Vouch};
 use crate::tell::notify::Notify;
@@ -46,6 +47,7 @@ const SIGNALS: u64 = 104;
 const TIMER: u64 = 105;
 const GUARDIAN: u64 = 106;
 const FENCES: u64 = 107;
+const FINDINGS: u64 = 108;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -56,6 +58,9 @@ pub(super) struct Parts {
     pub(super) opener: Opener,
     pub(super) reports: Mailbox<Report>,
     pub(super) senses: Mailbox<Sense>,
+    // Before the threads that put into it: none of them may wait for it when they are to end.
+    pub(super) findings: Mailbox<Finding>,
+    pub(super) guards: Guards,
     pub(super) control: Control,
     pub(super) troubles: Troubles,
     pub(super) signals: Signals,
@@ -130,6 +135,7 @@ impl Engine {
         engine.watch(OPENER, engine.parts.opener.fd())?;
         engine.watch(REPORTS, engine.parts.reports.as_fd())?;
         engine.watch(SENSES, engine.parts.senses.as_fd())?;
+        engine.watch(FINDINGS, engine.parts.findings.as_fd())?;
         engine.watch(CONTROL, engine.parts.control.as_fd())?;
         engine.watch(SIGNALS, engine.parts.signals.as_fd())?;
         engine.watch(TIMER, engine.timer.as_fd())?;
@@ -230,6 +236,7 @@ impl Engine {
                 }
             }
             SENSES => self.senses_ready(memory),
+            FINDINGS => self.findings(memory),
             CONTROL => {
                 self.parts.control.hush();
                 while let Some((id, command)) = self.parts.control.take() {
@@ -264,6 +271,20 @@ impl Engine {
                 }
                 signal::HANGUP => self.parts.control.ask_reload(),
                 _ => {}
+            }
+        }
+    }
+
+    fn findings(&mut self, memory: &mut Memory) {
+        self.parts.findings.hush();
+        while let Some(finding) = self.parts.findings.take() {
+            match finding {
+                Finding::Reached(reached) => self.feed(Input::References { reached }, memory),
+                Finding::Confirmed(asking, references) if self.parts.guards.is_present(asking) => {
+                    self.feed(Input::Confirmed { references }, memory);
+                }
+                Finding::Confirmed(..) => {}
+                Finding::Answered(group) => self.feed(Input::Answered { group }, memory),
             }
         }
     }
@@ -401,13 +422,17 @@ impl Engine {
                     }
                 }
                 // There is no hardware to be petted; nothing is configured that would ask.
-                Output::Watchdog(Watchdog::Pet) | Output::Ask { .. } => {}
+                Output::Watchdog(Watchdog::Pet) => {}
+                Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
                 Output::Event(event) => {
                     self.note_stop(event);
                     self.note_return(event);
+                    if let core::io::Event::HeldBack(group, _, core::io::Doubt::Answers) = event {
+                        self.parts.guards.held_back(group);
+                    }
                     self.parts.tongue.tell(self.now, Notice::Core(event));
                 }
                 Output::Restart => {

@@ -23,6 +23,7 @@ pub mod init;
 pub mod namespace;
 mod network;
 pub mod node;
+pub mod outlet;
 pub mod ownership;
 pub mod pair;
 pub mod permission;
@@ -191,7 +192,7 @@ impl Lab {
     pub fn set_cut(&self, wire: &Wire, way: Way, cut: bool) -> Result<()> {
         let end = match wire {
             Wire::Port { machine, network } => {
-                trunk::port_end(&*self.network(network)?, machine, way)?
+                trunk::port_end(self.network(network)?, machine, way)?
             }
             Wire::Trunk(name) => {
                 let found = self.trunks.iter().find(|trunk| trunk.name() == name);
@@ -308,13 +309,14 @@ fn ends(
     ends
 }
 
-/// Runs a hidden subcommand of the laboratory: `lab-init`, `lab-serve`, `lab-sweep` or `lab-root`.
-/// `None`: it is none of these. `args` are the program's, without its own name.
+/// Runs a hidden subcommand of the laboratory: `lab-init`, `lab-outlet`, `lab-serve`, `lab-sweep`
+/// or `lab-root`. `None`: it is none of these. `args` are the program's, without its own name.
 pub fn subcommand(args: &[String]) -> Option<ExitCode> {
     let (name, rest) = args.split_first()?;
     let rest = rest.iter().cloned();
     Some(match name.as_str() {
         "lab-init" => init::main(rest),
+        "lab-outlet" => outlet::main(rest),
         "lab-serve" => serve::main(rest),
         "lab-sweep" => sweeper::main(rest),
         "lab-root" => permission::main(rest),

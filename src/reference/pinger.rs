@@ -2,14 +2,14 @@
 //!
 //! A host that was within reach is lost when it has not answered for `dead`. While a peer is late
 //! that is too long: whether this node is cut off must be known before the peer counts as dead.
-//! All hosts are then asked at once and every few milliseconds, and who has not answered any of
-//! that after half the time that is left counts as lost until the next answer.
+//! All hosts are then asked at once and every few milliseconds, and it is told how many references
+//! have answered any of that.
 use super::board::Board;
 use super::echo::{self, MESSAGE_MAX, Mark, Reply};
 use super::names::Names;
-use super::{Finding, Pace, Shared, micros};
-use crate::config::References;
-use crate::core::time::{Duration, Instant};
+use super::{Asking, Finding, Shared, micros};
+use crate::config::{References, format_duration};
+use crate::core::time::Instant;
 use crate::platform::clock;
 use crate::platform::icmp::Echo;
 use crate::platform::netlink;
@@ -19,11 +19,14 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Replies taken before the timers get their turn.
 const REPLIES_PER_TURN: usize = 256;
 /// A change of the same reference is not logged sooner, in microseconds.
 const QUIET: u64 = 10_000_000;
+/// So many quick questions to a reference that does not answer, then it is asked as usual.
+const QUESTIONS: u64 = 50;
 /// Bytes of a reply that matter: IP header with all options, and the message.
 const PACKET_MAX: usize = 60 + MESSAGE_MAX;
 
@@ -36,12 +39,11 @@ pub(super) struct Pinger<T> {
     names: Option<Names>,
     interval: u64,
     dead: u64,
-    pace: Pace,
     mark: Mark,
     sequence: u16,
     began: u64,
-    /// Since when a peer is late.
-    asked: Option<u64>,
+    /// Which asking is under way, since when, and how many references it has confirmed.
+    asked: Option<(Asking, u64, u8)>,
     next: u64,
     told: Option<u8>,
     board: Board,
@@ -56,6 +58,8 @@ struct Host {
     lookup: Option<usize>,
     address: Option<IpAddr>,
     answered: Option<u64>,
+    /// When the latest request was sent that it has answered.
+    confirmed: Option<u64>,
     /// Has not answered in time since it last did.
     lost: bool,
     why: Option<String>,
@@ -74,7 +78,6 @@ impl<T: Fn(Finding)> Pinger<T> {
     /// No raw socket is to be had, or no random numbers.
     pub(super) fn new(
         references: &References,
-        pace: Pace,
         shared: Arc<Shared>,
         board: Board,
         tell: T,
@@ -103,7 +106,6 @@ impl<T: Fn(Finding)> Pinger<T> {
             names,
             interval: micros(references.interval),
             dead: micros(references.dead),
-            pace,
             mark,
             sequence: 0,
             began: now,
@@ -134,7 +136,7 @@ impl<T: Fn(Finding)> Pinger<T> {
                 v4.as_ref().ok().map(AsFd::as_fd),
                 v6.as_ref().ok().map(AsFd::as_fd),
             ];
-            wait_readable(&fds, Some(std::time::Duration::from_micros(until)));
+            wait_readable(&fds, Some(Duration::from_micros(until)));
         }
     }
 
@@ -152,19 +154,24 @@ impl<T: Fn(Finding)> Pinger<T> {
 
     /// Whether a peer is late.
     fn heed(&mut self, now: u64) {
-        let asked = self.shared.asked() != 0;
+        let asked = self.shared.asked();
         match self.asked {
-            None if asked => (self.asked, self.next) = (Some(now), now),
-            Some(_) if !asked => self.asked = None,
-            _ => {}
+            _ if !asked.on => self.asked = None,
+            Some((asking, ..)) if asking == asked.asking => {}
+            _ => (self.asked, self.next) = (Some((asked.asking, now, 0)), now),
         }
     }
 
     /// Until the next request.
     fn pause(&self, now: u64) -> u64 {
+        let every = self.shared.every();
         match self.asked {
-            // By then it is decided.
-            Some(since) if now - since < 4 * self.pace.window => self.pace.every.min(self.interval),
+            Some((_, since, confirmed))
+                if usize::from(confirmed) < self.references.len()
+                    && now - since < QUESTIONS * every =>
+            {
+                every.min(self.interval)
+            }
             _ => self.interval,
         }
     }
@@ -212,6 +219,7 @@ impl<T: Fn(Finding)> Pinger<T> {
         }
         for host in self.hosts.iter_mut().filter(|host| host.address == Some(from)) {
             host.answered = Some(now);
+            host.confirmed = host.confirmed.max(Some(reply.sent));
             host.lost = false;
             self.board.change(host.reference, |seen| seen.rtt = Some(age));
         }
@@ -223,19 +231,14 @@ impl<T: Fn(Finding)> Pinger<T> {
             Some(at) => at + self.dead,
             None => self.began + self.dead,
         });
-        let early = self.asked.map(|since| since + self.pace.window / 2);
-        let all = losses.chain(early).chain([self.next]);
+        let all = losses.chain([self.next]);
         all.filter(|at| *at > now).min().unwrap_or(now)
     }
 
     /// Decides which references are within reach, and tells what changed.
     fn judge(&mut self, now: u64) {
-        let early = self.asked.filter(|since| now >= since + self.pace.window / 2);
         for host in &mut self.hosts {
-            host.lost |= match host.answered {
-                Some(at) => now >= at + self.dead || early.is_some_and(|since| at < since),
-                None => now >= self.began + self.dead || early.is_some(),
-            };
+            host.lost |= now >= host.answered.unwrap_or(self.began) + self.dead;
         }
         for index in 0..self.references.len() {
             let mut hosts = self.hosts.iter().filter(|host| host.reference == index);
@@ -256,6 +259,21 @@ impl<T: Fn(Finding)> Pinger<T> {
         if known && self.told != Some(reached) {
             self.told = Some(reached);
             (self.tell)(Finding::Reached(reached));
+        }
+        self.confirm();
+    }
+
+    /// Tells how many references have answered since they are asked.
+    fn confirm(&mut self) {
+        let Some((asking, since, told)) = &mut self.asked else { return };
+        let confirmed = |index: &usize| {
+            let mut hosts = self.hosts.iter().filter(|host| host.reference == *index);
+            hosts.any(|host| host.confirmed.is_some_and(|sent| sent >= *since))
+        };
+        let count = (0..self.references.len()).filter(confirmed).count();
+        let count = u8::try_from(count).unwrap_or(u8::MAX);
+        if std::mem::replace(told, count) != count {
+            (self.tell)(Finding::Confirmed(*asking, count));
         }
     }
 
@@ -279,23 +297,14 @@ impl<T: Fn(Finding)> Pinger<T> {
             info!(target: "reference", "reference {name} answers");
         } else {
             let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-            let dead = Duration::from_micros(self.dead);
-            let after = match self.asked {
-                Some(_) => "while a node is late".to_owned(),
-                None => format!("for {}", shown(dead)),
-            };
+            let dead = format_duration(Duration::from_micros(self.dead));
             warn!(
                 target: "reference",
-                "reference {name} does not answer {after}{why}: look at this node's cable and \
+                "reference {name} does not answer for {dead}{why}: look at this node's cable and \
                  switch, and at that machine"
             );
         }
     }
-}
-
-/// A time span in the largest unit that fits.
-fn shown(span: Duration) -> String {
-    crate::config::format_duration(std::time::Duration::from_micros(span.micros()))
 }
 
 /// The hosts of all references, and the names among them.
@@ -315,6 +324,7 @@ fn hosts(references: &References) -> (Vec<Host>, Vec<String>) {
                 lookup,
                 address,
                 answered: None,
+                confirmed: None,
                 lost: false,
                 why: None,
             });

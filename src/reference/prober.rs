@@ -5,10 +5,9 @@
 use super::frames::{
     self, ADVERTISEMENT, ARP_SENDER_AT, ETHERTYPE_ARP, ETHERTYPE_IPV6, Holder, TARGET_END_AT,
 };
-use super::{Finding, Pace, Shared};
+use super::{Finding, Shared};
 use crate::config::Address;
 use crate::core::id::GroupId;
-use crate::core::limits::GROUPS_MAX;
 use crate::platform::netlink::{Link, Monitor, Socket};
 use crate::platform::process::wait_readable;
 use crate::platform::{clock, packet};
@@ -17,36 +16,26 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Frames taken before the next probes are due.
 const FRAMES_PER_TURN: usize = 256;
-/// Probes go out this often once it has been asked for long, in microseconds: the owner answers,
-/// and will not be taken over from before it stops.
-const SLOW_AFTER: u64 = 10_000_000;
 const FRAME_MAX: usize = 128;
 
 pub(super) struct Prober<T> {
     shared: Arc<Shared>,
     addresses: Vec<(GroupId, Address)>,
-    pace: Pace,
     netlink: Socket,
     monitor: Monitor,
     /// Addresses of our own interfaces: an answer from there is our own kernel's.
     macs: Vec<[u8; 6]>,
     places: Vec<Place>,
-    groups: [Asking; GROUPS_MAX],
+    /// Groups that are asked for now: one bit each.
+    asked: u32,
     /// What cannot be probed has been said.
     said: bool,
     tell: T,
-}
-
-/// One group, while it is asked about.
-#[derive(Clone, Copy, Default)]
-struct Asking {
-    since: Option<u64>,
-    /// The log has it.
-    told: bool,
 }
 
 /// The addresses of one interface and family, and the socket that probes them.
@@ -67,7 +56,6 @@ impl<T: Fn(Finding)> Prober<T> {
     /// No netlink or packet socket is to be had.
     pub(super) fn new(
         addresses: Vec<(GroupId, Address)>,
-        pace: Pace,
         shared: Arc<Shared>,
         tell: T,
     ) -> io::Result<Self> {
@@ -76,12 +64,11 @@ impl<T: Fn(Finding)> Prober<T> {
         let mut prober = Prober {
             shared,
             addresses,
-            pace,
             netlink: Socket::open()?,
             monitor: Monitor::links_only()?,
             macs: Vec::new(),
             places: Vec::new(),
-            groups: [Asking::default(); GROUPS_MAX],
+            asked: 0,
             said: false,
             tell,
         };
@@ -96,15 +83,15 @@ impl<T: Fn(Finding)> Prober<T> {
         while !self.shared.quits() {
             self.shared.prober.clear();
             let now = clock::now().micros();
-            if self.heed(now) {
+            if self.heed() {
                 next = now;
             }
-            let asking = self.groups.iter().any(|group| group.since.is_some());
+            let asking = self.asked != 0;
             if asking && now >= next {
                 if !self.send() {
                     self.plan();
                 }
-                next = now + self.pause(now);
+                next = now + self.shared.every();
             }
             if asking {
                 self.receive();
@@ -123,41 +110,25 @@ impl<T: Fn(Finding)> Prober<T> {
     }
 
     /// Takes over what is asked for; true: something new is.
-    fn heed(&mut self, now: u64) -> bool {
+    fn heed(&mut self) -> bool {
         let asked = self.shared.asked();
-        let before = self.groups.iter().any(|group| group.since.is_some());
-        let mut new = false;
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            let wanted = asked >> index & 1 != 0;
-            match group.since {
-                None if wanted => {
-                    *group = Asking { since: Some(now), told: false };
-                    new = true;
-                }
-                Some(_) if !wanted => *group = Asking::default(),
-                _ => {}
-            }
-        }
-        if new && !before {
+        let asked = if asked.on { asked.groups } else { 0 };
+        let before = std::mem::replace(&mut self.asked, asked);
+        if before == 0 && asked != 0 {
             self.forget();
         }
-        new
+        asked & !before != 0
     }
 
-    fn pause(&self, now: u64) -> u64 {
-        let newest = self.groups.iter().filter_map(|group| group.since).max().unwrap_or(now);
-        match now - newest < SLOW_AFTER {
-            true => self.pace.every,
-            false => (self.pace.window / 4).clamp(self.pace.every, 1_000_000),
-        }
+    fn asks_for(&self, group: GroupId) -> bool {
+        self.asked >> group.index() & 1 != 0
     }
 
     /// Sends a probe for each address that is asked for; false: an interface has changed.
     fn send(&self) -> bool {
         let mut good = true;
         for place in &self.places {
-            let wanted = |probe: &&Probe| self.groups[probe.group.index()].since.is_some();
-            for probe in place.probes.iter().filter(wanted) {
+            for probe in place.probes.iter().filter(|probe| self.asks_for(probe.group)) {
                 if let Err(error) = place.socket.send(place.index, &probe.frame) {
                     debug!(target: "reference", "cannot probe {}: {error}", probe.address);
                     good = false;
@@ -181,7 +152,7 @@ impl<T: Fn(Finding)> Prober<T> {
 
     fn receive(&mut self) {
         let mut buffer = [0; FRAME_MAX];
-        let now = clock::now().micros();
+        let mut answered = 0;
         for place in &self.places {
             for _ in 0..FRAMES_PER_TURN {
                 let Ok(Some(frame)) = place.socket.receive(&mut buffer) else { break };
@@ -190,17 +161,18 @@ impl<T: Fn(Finding)> Prober<T> {
                     continue;
                 }
                 let named = |probe: &&Probe| probe.address == holder.address;
-                for probe in place.probes.iter().filter(named) {
-                    let group = &mut self.groups[probe.group.index()];
-                    let Some(since) = group.since else { continue };
-                    (self.tell)(Finding::Answered(probe.group));
-                    // Before that the peer is late, not more.
-                    if now >= since + self.pace.window && !std::mem::replace(&mut group.told, true)
-                    {
+                let asked = place.probes.iter().filter(named);
+                for probe in asked.filter(|probe| self.asks_for(probe.group)) {
+                    let bit = 1 << probe.group.index();
+                    answered |= bit;
+                    if self.shared.held_back.fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
                         tell_of(holder);
                     }
                 }
             }
+        }
+        for group in GroupId::all().filter(|group| answered >> group.index() & 1 != 0) {
+            (self.tell)(Finding::Answered(group));
         }
     }
 
@@ -293,7 +265,6 @@ fn tell_of(holder: Holder) {
     warn!(
         target: "reference",
         "heartbeats lost, but the peer still answers for {address} \
-         ({a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}): no takeover while it does; look at \
-         the heartbeat links"
+         ({a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x})"
     );
 }

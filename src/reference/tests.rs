@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+const EVERY: crate::core::time::Duration = crate::core::time::Duration::from_millis(5);
 const SOON: Duration = Duration::from_secs(20);
 
 fn ms(millis: u64) -> Duration {
@@ -111,22 +112,8 @@ fn hosts(lists: &[&[&str]]) -> References {
     }
 }
 
-fn shared() -> Arc<Shared> {
-    Arc::new(Shared {
-        asked: AtomicU32::new(0),
-        quit: AtomicBool::new(false),
-        pinger: Wake::new().unwrap(),
-        prober: Wake::new().unwrap(),
-    })
-}
-
 /// Starts the threads in `here`.
-fn start(
-    cable: &Cable,
-    references: References,
-    addresses: &[&str],
-    window: Duration,
-) -> (Guards, Receiver<Finding>) {
+fn start(cable: &Cable, references: References, addresses: &[&str]) -> (Guards, Receiver<Finding>) {
     let address = |text: &&str| {
         let address = crate::config::Address {
             address: text.parse().unwrap(),
@@ -141,13 +128,11 @@ fn start(
     cable.here.run(move || {
         let (sender, receiver) = channel();
         let tell = move |finding| _ = sender.send(finding);
-        let (shared, board) = (shared(), Board::of(&references));
-        let pace = Pace { every: 5_000, window: micros(window) };
-        let mut guards = Guards { shared: shared.clone(), board: board.clone(), threads: vec![] };
-        let mut pinger =
-            Pinger::new(&references, pace, shared.clone(), board, tell.clone()).unwrap();
+        let mut guards = Guards::idle(&references).unwrap();
+        let (shared, board) = (guards.shared.clone(), guards.board.clone());
+        let mut pinger = Pinger::new(&references, shared.clone(), board, tell.clone()).unwrap();
         guards.spawn("references", None, move || pinger.run()).unwrap();
-        let mut prober = Prober::new(addresses, pace, shared, tell).unwrap();
+        let mut prober = Prober::new(addresses, shared, tell).unwrap();
         guards.spawn("probes", None, move || prober.run()).unwrap();
         (guards, receiver)
     })
@@ -164,7 +149,7 @@ fn references_are_reached_lost_and_reached_again() {
     cable.there_has("10.79.0.9", true);
     // 10.79.0.66 is nobody; the second reference has a member that answers.
     let lists: &[&[&str]] = &[&["10.79.0.2"], &["10.79.0.66", "10.79.0.9"], &["fd79::2"]];
-    let (guards, findings) = start(&cable, hosts(lists), &[], ms(5_000));
+    let (guards, findings) = start(&cable, hosts(lists), &[]);
     reached(&findings, 3);
     assert!(guards.board().look().iter().all(|seen| seen.rtt.is_some()));
     cable.there_has("10.79.0.9", false);
@@ -179,24 +164,34 @@ fn references_are_reached_lost_and_reached_again() {
 fn a_name_is_looked_up_and_one_that_is_unknown_holds_up_nothing() {
     let cable = Cable::new();
     let lists: &[&[&str]] = &[&["localhost"], &["nobody.invalid"], &["10.79.0.2"]];
-    let (guards, findings) = start(&cable, hosts(lists), &[], ms(5_000));
+    let (guards, findings) = start(&cable, hosts(lists), &[]);
     reached(&findings, 2);
     let seen = guards.board().look();
     assert_eq!((seen[0].reached, seen[1].reached), (Some(true), Some(false)));
 }
 
 #[test]
-fn while_a_peer_is_late_a_reference_is_lost_sooner() {
+fn while_a_peer_is_late_references_are_asked_at_once_and_confirmed() {
     let cable = Cable::new();
-    let slow = References { interval: ms(3_000), dead: SOON * 10, ..hosts(&[&["10.79.0.2"]]) };
-    let (guards, findings) = start(&cable, slow, &[], ms(400));
-    reached(&findings, 1);
+    let slow = References { interval: SOON * 2, dead: SOON * 10, ..hosts(&[&["10.79.0.2"]]) };
     cable.there_has("10.79.0.2", false);
-    guards.ask(GroupId::default(), true);
-    reached(&findings, 0);
-    // It need not wait for its next turn to be heard again either.
+    let (mut guards, findings) = start(&cable, slow, &[]);
+    let confirmed = |asking, count| Finding::Confirmed(Asking(asking), count);
+    guards.ask(true, GroupSet::EMPTY, EVERY);
+    assert_eq!(findings.recv_timeout(ms(200)).ok(), None);
     cable.there_has("10.79.0.2", true);
-    reached(&findings, 1);
+    // It need not wait for its usual turn.
+    assert_eq!(findings.recv_timeout(SOON), Ok(Finding::Reached(1)));
+    assert_eq!(findings.recv_timeout(SOON), Ok(confirmed(1, 1)));
+    guards.ask(false, GroupSet::EMPTY, EVERY);
+    assert!(!guards.is_present(Asking(1)));
+    // What was confirmed then says nothing now.
+    cable.there_has("10.79.0.2", false);
+    guards.ask(true, GroupSet::EMPTY, EVERY);
+    assert_eq!(findings.recv_timeout(ms(200)).ok(), None);
+    cable.there_has("10.79.0.2", true);
+    assert_eq!(findings.recv_timeout(SOON), Ok(confirmed(2, 1)));
+    assert!(guards.is_present(Asking(2)));
 }
 
 #[test]
@@ -204,17 +199,17 @@ fn who_has_an_address_is_found_out_only_while_it_is_asked_for() {
     let cable = Cable::new();
     for address in ["10.79.0.20", "fd79::20"] {
         cable.there_has(address, true);
-        let (guards, findings) = start(&cable, hosts(&[&["10.79.0.2"]]), &[address], ms(50));
+        let (mut guards, findings) = start(&cable, hosts(&[&["10.79.0.2"]]), &[address]);
         reached(&findings, 1);
-        guards.ask(GroupId::default(), true);
-        let answer = findings.recv_timeout(SOON).expect("an answer");
-        assert_eq!(answer, Finding::Answered(GroupId::default()), "{address}");
+        guards.ask(true, GroupSet::first(1), EVERY);
+        let answered = Finding::Answered(GroupId::default());
+        while findings.recv_timeout(SOON).expect("an answer") != answered {}
         cable.there_has(address, false);
         // What is under way comes in; then it is silent for longer than twenty probes.
         while findings.recv_timeout(ms(300)).is_ok() {}
         cable.there_has(address, true);
         findings.recv_timeout(SOON).expect("an answer again");
-        guards.ask(GroupId::default(), false);
+        guards.ask(false, GroupSet::first(1), EVERY);
         while findings.recv_timeout(ms(300)).is_ok() {}
         drop(guards);
         cable.there_has(address, false);
@@ -226,8 +221,9 @@ fn our_own_answer_is_none() {
     let cable = Cable::new();
     // The address is ours, and so is the machine that announces it.
     cable.here.run(|| give(&mut Socket::open().unwrap(), "10.79.0.20".parse().unwrap(), 24));
-    let (guards, findings) = start(&cable, hosts(&[&["10.79.0.2"]]), &["10.79.0.20"], ms(50));
+    let (mut guards, findings) = start(&cable, hosts(&[&["10.79.0.2"]]), &["10.79.0.20"]);
     reached(&findings, 1);
-    guards.ask(GroupId::default(), true);
+    guards.ask(true, GroupSet::first(1), EVERY);
+    assert_eq!(findings.recv_timeout(SOON), Ok(Finding::Confirmed(Asking(1), 1)));
     assert_eq!(findings.recv_timeout(ms(300)).ok(), None);
 }

@@ -1,7 +1,9 @@
 //! Cables cut in turn, in pairs, and around each voter, while both clients ask every 2 ms.
-use crate::long;
-use crate::scene::{CLIENTS, NODES, Timing, Trio, VIRTUAL, WITNESS, ms, wire, wires};
+use crate::scene::{CLIENTS, NODES, Third, Timing, Trio, VIRTUAL, WITNESS, ms, wire, wires};
+use crate::strikes::revive;
+use crate::{long, signal};
 use latido::lab::trunk::{Way, Wire};
+use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
 const TIMING: Timing = Timing { interval: ms(10), dead: ms(30), stop: ms(10) };
@@ -79,6 +81,15 @@ fn cut_and_mend(trio: &Trio, cut: &[Wire], what: &str) {
     trio.answered(owner);
     let to = Instant::now();
     trio.never_two(what, from, to);
+    // What is cut is cut.
+    for client in CLIENTS {
+        let across = trio
+            .client(client)
+            .answers(done, mended)
+            .into_iter()
+            .find(|answer| answer.asked > done && !reaches(client, &answer.server, cut));
+        assert_eq!(across, None, "{what}: {client} was answered across it");
+    }
     // One that stood still for a moment, because the machine did, may have lost the group; even
     // so those who reach both nodes are without an answer for no longer than the bound.
     for client in CLIENTS
@@ -94,7 +105,7 @@ fn cut_and_mend(trio: &Trio, cut: &[Wire], what: &str) {
 
 #[test]
 fn every_cable_and_every_two_cables_cut_leave_one_owner() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     let all = wires();
     for (index, one) in all.iter().enumerate() {
         cut_and_mend(&trio, std::slice::from_ref(one), &name(std::slice::from_ref(one)));
@@ -170,7 +181,7 @@ fn isolate(trio: &Trio, voter: &'static str, near: bool, isolation: Isolation) {
 
 #[test]
 fn an_isolated_voter_never_answers_beside_the_majority() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     for _ in 0..if long() { 4 } else { 1 } {
         for near in [true, false] {
             for isolation in [Isolation::Whole, Isolation::Deaf, Isolation::Mute] {
@@ -184,9 +195,54 @@ fn an_isolated_voter_never_answers_beside_the_majority() {
     }
 }
 
+/// The owner's daemons are struck in the moment in which it is cut off together with a client,
+/// who goes on asking it. Without the lease gate it answers, and that is found.
+fn strike_and_isolate(trio: &Trio, signal: Signal, gated: bool) {
+    let owner = trio.owner();
+    let other = Trio::peer_of(owner);
+    let what = format!("SIG{signal:?} of {owner}, isolated with its client");
+    trio.steady(owner);
+    trio.answered(owner);
+    let from = Instant::now();
+    let struck = trio.strike(owner, signal);
+    set_isolated(trio, owner, false, Isolation::Whole, true);
+    if !gated {
+        trio.strip(owner);
+    }
+    let served = trio.first_answer(other, struck);
+    if gated {
+        trio.within_bound(&format!("{what}: served"), served - struck, struck);
+    }
+    std::thread::sleep(hold(trio));
+    let to = Instant::now();
+    match trio.judge(from, to) {
+        Ok(()) => assert!(gated, "{what}: two owners were not found"),
+        Err(why) => assert!(!gated, "{what}: {why}"),
+    }
+    revive(trio, owner, signal);
+    trio.wait("the struck node to let go", || (trio.holders(VIRTUAL) == [other]).then_some(()));
+    set_isolated(trio, owner, false, Isolation::Whole, false);
+    trio.steady(other);
+    trio.answered(other);
+    if gated {
+        trio.never_two(&what, from, Instant::now());
+    }
+    println!("{what}: served after {:.1?}, gate {gated}", served - struck);
+}
+
+#[test]
+fn a_struck_owner_alone_with_its_client_is_silent() {
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
+    for run in 0..if long() { 40 } else { 8 } {
+        std::thread::sleep(ms(run * 3 % 10));
+        strike_and_isolate(&trio, signal(run), true);
+    }
+    strike_and_isolate(&trio, Signal::STOP, false);
+}
+
 #[test]
 fn three_voters_without_each_other_serve_nobody_until_two_have_met() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     let all = wires();
     let (owner, from) = (trio.owner(), Instant::now());
     trio.set_cut(&all, true);
@@ -243,7 +299,7 @@ fn lead_back(trio: &Trio, cut: impl Fn(&Trio, bool), what: &str) {
 
 #[test]
 fn clients_behind_a_cut_cable_are_led_to_the_new_owner_when_it_is_mended() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     let trunk = |trio: &Trio, cut| trio.set_cut(&[wire("west", "middle")], cut);
     lead_back(&trio, trunk, "a trunk of the LAN");
     if long() {

@@ -5,7 +5,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
 /// What is searched.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Search(pub(crate) Setup);
 
 impl Model for Search {
@@ -56,7 +56,7 @@ pub(crate) fn search(setup: &Setup, limit: Option<Duration>) -> Outcome {
         Some(limit) => checker.timeout(limit),
         None => checker,
     };
-    let checker = checker.threads(threads()).spawn_dfs().join();
+    let checker = checker.threads(threads()).spawn_bfs().join();
     let broken = checker
         .discoveries()
         .into_iter()

@@ -1,9 +1,9 @@
 //! The machines, the cables, true time; and every choice that chance has.
-use crate::machine::{Frame, Machine, Turn};
-use crate::setup::{Begin, Faults, INTERVAL, PROMPT, Setup};
+use crate::machine::{Frame, Machine, Shot, Turn};
+use crate::setup::{Begin, Faults, INTERVAL, PROMPT, QUICK, SLOW, Setup};
 use latido::core::Rule;
-use latido::core::id::GroupSet;
-use latido::core::io::{Command, Phase};
+use latido::core::id::{GroupSet, NodeId};
+use latido::core::io::{Command, Fenced, Phase};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -43,6 +43,24 @@ pub(crate) enum Action {
     HandOver(usize),
     /// The daemon is told to end.
     Shutdown(usize),
+    /// The runtime directory cannot be written.
+    Fill(usize),
+    /// It can again.
+    Empty(usize),
+    /// A node is told to fence the other one.
+    FenceByHand(usize),
+    /// A node is told that the other one, which is off, is off.
+    ConfirmDead(usize),
+    /// The fence does what it should, at once.
+    Strike,
+    /// The power goes off late.
+    StrikeLate,
+    /// The power goes off at once, and it is told late.
+    ReportLate,
+    /// Nothing happens, and that is told.
+    Fail,
+    /// The power goes off, but nothing is certain.
+    StrikeUncertain,
 }
 
 /// A frame under way.
@@ -62,6 +80,9 @@ pub(crate) struct World {
     flights: Vec<Flight>,
     /// Sent just now; chance has not said yet what becomes of it.
     undecided: Vec<Flight>,
+    shots: Vec<Shot>,
+    /// Asked for just now.
+    unshot: Vec<Shot>,
     /// Directions that carry nothing: bit `from * nodes + to`.
     cut: u16,
     left: Faults,
@@ -70,6 +91,8 @@ pub(crate) struct World {
     /// That moment is now.
     at_grid: bool,
     end: u64,
+    /// Whatever has gone wrong by then, has: the same begins anew with every heartbeat.
+    settled: u64,
     over: bool,
     pub(crate) broken: Option<Arc<str>>,
     /// Who did what when, if it is wanted.
@@ -82,14 +105,17 @@ impl World {
         let machine = |node| Arc::new(Machine::off(setup, node));
         World {
             now: 0,
-            machines: (0..setup.nodes).map(machine).collect(),
+            machines: (0..setup.machines()).map(machine).collect(),
             flights: Vec::new(),
             undecided: Vec::new(),
+            shots: Vec::new(),
+            unshot: Vec::new(),
             cut: 0,
             left: Faults::NONE,
             grid: u64::MAX,
             at_grid: false,
             end: u64::MAX,
+            settled: u64::MAX,
             over: false,
             broken: None,
             story: None,
@@ -105,26 +131,25 @@ impl World {
             Begin::Steady => {
                 let blind = setup.config(0).lease(Setup::group()).micros();
                 world.end = 3 * (setup.initial_dead + blind) / INTERVAL * INTERVAL;
-                for node in 0..setup.nodes {
+                for node in 0..setup.machines() {
                     world.now = phase(node);
                     world.touch(setup, node, |machine, now, turn| {
                         machine.power_on(now, setup, turn);
                     });
                 }
                 world.run(setup);
-                let owner = world.machines[0]
-                    .engine
-                    .as_ref()
-                    .map(|core| core.inspect(Setup::group()).phase);
+                let owner = world.machines[0].core();
+                let owner = owner.map(|core| core.inspect(Setup::group()).phase);
                 assert_eq!(owner, Some(Phase::Running), "node 0 owns the group");
                 assert!(world.broken.is_none(), "{:?}", world.broken);
                 world.over = false;
                 world.grid = world.end;
+                world.settled = world.end + INTERVAL;
                 world.story = story.then(Vec::new);
             }
             Begin::Boot => {
                 world.story = story.then(Vec::new);
-                for node in 0..setup.nodes {
+                for node in 0..setup.machines() {
                     world.now = phase(node);
                     world.touch(setup, node, |machine, now, turn| {
                         machine.power_on(now, setup, turn);
@@ -154,6 +179,14 @@ impl World {
             }
             return;
         }
+        if !self.unshot.is_empty() {
+            actions.push(Action::Strike);
+            if self.left.all > 0 && self.left.shots > 0 {
+                actions.extend([Action::StrikeLate, Action::ReportLate]);
+                actions.extend([Action::Fail, Action::StrikeUncertain]);
+            }
+            return;
+        }
         if self.at_grid {
             actions.push(Action::Wait);
             self.faults(setup, actions);
@@ -180,10 +213,21 @@ impl World {
                 if left.kills > 0 {
                     actions.push(Action::Kill(node));
                 }
-                if left.commands > 0 && !machine.frozen {
+                if left.commands > 0 && !machine.frozen && node < setup.nodes {
                     actions.push(Action::HandOver(node));
                     actions.push(Action::Shutdown(node));
+                    if setup.rule == Rule::Fencing {
+                        actions.push(Action::FenceByHand(node));
+                        if !self.machines[1 - node].on {
+                            actions.push(Action::ConfirmDead(node));
+                        }
+                    }
                 }
+            }
+            if machine.full {
+                actions.push(Action::Empty(node));
+            } else if machine.on && left.writes > 0 && node < setup.nodes {
+                actions.push(Action::Fill(node));
             }
             if machine.on && left.cuts > 0 {
                 actions.push(Action::PowerOff(node));
@@ -194,7 +238,7 @@ impl World {
         }
         if left.cables > 0 {
             let more = |cut: &u16| self.cut | cut != self.cut;
-            actions.extend(cuts(setup.nodes).into_iter().filter(more).map(Action::Cut));
+            actions.extend(cuts(setup.machines()).into_iter().filter(more).map(Action::Cut));
         }
     }
 
@@ -215,6 +259,15 @@ impl World {
             }
             Action::Wait => {
                 self.at_grid = false;
+                return;
+            }
+            Action::Strike
+            | Action::StrikeLate
+            | Action::ReportLate
+            | Action::Fail
+            | Action::StrikeUncertain => {
+                let shot = self.unshot.remove(0);
+                self.shoot(setup, shot, action);
                 return;
             }
             _ => {}
@@ -238,15 +291,21 @@ impl World {
                 self.touch(setup, node, |machine, now, turn| machine.power_on(now, setup, turn));
             }
             Action::Freeze(node) => self.touch(setup, node, |machine, _, _| machine.freeze()),
+            Action::Fill(node) => self.touch(setup, node, |machine, _, _| machine.full = true),
+            Action::Empty(node) => self.touch(setup, node, |machine, _, _| machine.full = false),
             Action::Thaw(node) => {
                 self.touch(setup, node, |machine, now, turn| machine.thaw(now, setup, turn));
             }
-            Action::HandOver(node) | Action::Shutdown(node) => {
-                let all = GroupSet::EMPTY.with(Setup::group());
-                let command = if matches!(action, Action::Shutdown(_)) {
-                    Command::Shutdown
-                } else {
-                    Command::HandOver(all)
+            Action::HandOver(node)
+            | Action::Shutdown(node)
+            | Action::FenceByHand(node)
+            | Action::ConfirmDead(node) => {
+                let other = NodeId::new((node + 1) % setup.nodes).expect("nodes are few");
+                let command = match action {
+                    Action::Shutdown(_) => Command::Shutdown,
+                    Action::FenceByHand(_) => Command::Fence(other),
+                    Action::ConfirmDead(_) => Command::ConfirmDead(other),
+                    _ => Command::HandOver(GroupSet::EMPTY.with(Setup::group())),
                 };
                 self.touch(setup, node, |machine, now, turn| {
                     machine.command(now, setup, command, turn);
@@ -254,8 +313,25 @@ impl World {
             }
             Action::Cut(mask) => self.cut |= mask,
             Action::Mend => self.cut = 0,
-            Action::Pass | Action::Late(_) | Action::Lose | Action::Double(_) | Action::Wait => {}
+            _ => {}
         }
+    }
+
+    /// Decides what becomes of a fence.
+    fn shoot(&mut self, setup: &Setup, shot: Shot, action: Action) {
+        let text = self.what(setup, action);
+        self.tell(Some(shot.by), || format!("fences n{}: {text}", shot.target));
+        self.pay(action);
+        let quick = self.now + QUICK;
+        let (strikes, reports) = match action {
+            Action::StrikeLate => (Some(self.now + SLOW), self.now + SLOW + QUICK),
+            Action::ReportLate => (Some(quick), self.now + SLOW),
+            Action::Fail => (None, quick),
+            _ => (Some(quick), quick + QUICK),
+        };
+        let failed = matches!(action, Action::Fail | Action::StrikeUncertain);
+        let outcome = if failed { Fenced::Failed } else { Fenced::Confirmed };
+        self.shots.push(Shot { strikes, reports, outcome, ..shot });
     }
 
     fn pay(&mut self, action: Action) {
@@ -266,12 +342,21 @@ impl World {
             Action::PowerOff(_) | Action::ReviveBlank(_) => &mut left.cuts,
             Action::Freeze(_) => &mut left.freezes,
             Action::Cut(_) => &mut left.cables,
-            Action::HandOver(_) | Action::Shutdown(_) => &mut left.commands,
-            Action::Pass
+            Action::Fill(_) => &mut left.writes,
+            Action::HandOver(_)
+            | Action::Shutdown(_)
+            | Action::FenceByHand(_)
+            | Action::ConfirmDead(_) => &mut left.commands,
+            Action::StrikeLate | Action::ReportLate | Action::Fail | Action::StrikeUncertain => {
+                &mut left.shots
+            }
+            Action::Strike
+            | Action::Pass
             | Action::Wait
             | Action::Revive(_)
             | Action::PowerOn(_)
             | Action::Thaw(_)
+            | Action::Empty(_)
             | Action::Mend => return,
         };
         *kind -= 1;
@@ -313,6 +398,14 @@ impl World {
                     self.carry(setup, flight, Action::Pass);
                 }
             }
+            if !self.unshot.is_empty() {
+                if self.left.all > 0 && self.left.shots > 0 {
+                    break;
+                }
+                for shot in std::mem::take(&mut self.unshot) {
+                    self.shoot(setup, shot, Action::Strike);
+                }
+            }
             if !self.step(setup) {
                 break;
             }
@@ -337,14 +430,25 @@ impl World {
             .filter_map(|machine| machine.service.work.map(|(_, _, at)| (at, machine.node)));
         let work = work.min();
         let wake = self.machines.iter().map(|machine| (machine.wake, machine.node)).min();
-        let [flies, works, wakes] = [flight, work, wake].map(|next| next.map_or(u64::MAX, |n| n.0));
-        let next = flies.min(works).min(wakes).min(self.grid);
-        if next >= self.end {
+        let shot = self
+            .shots
+            .iter()
+            .enumerate()
+            .map(|(index, shot)| (shot.strikes.unwrap_or(u64::MAX).min(shot.reports), index));
+        let shot = shot.min();
+        let times = [flight, work, wake, shot].map(|next| next.map_or(u64::MAX, |n| n.0));
+        let next = times.into_iter().fold(self.grid, u64::min);
+        let nothing = next >= self.settled && self.left == setup.faults && setup.faults.all > 0;
+        if next >= self.end || nothing {
             self.now = self.end;
             self.over = true;
             return false;
         }
         self.now = next;
+        if let Some((_, index)) = shot.filter(|shot| shot.0 == next) {
+            self.shot_goes_on(setup, index);
+            return true;
+        }
         // What waits is read before timers decide.
         if let Some((_, index)) = flight.filter(|flight| flight.0 == next) {
             let flight = self.flights.swap_remove(index);
@@ -365,6 +469,18 @@ impl World {
         true
     }
 
+    fn shot_goes_on(&mut self, setup: &Setup, index: usize) {
+        let shot = self.shots[index];
+        if shot.strikes == Some(self.now) {
+            self.shots[index].strikes = None;
+            self.tell(None, || format!("the fence cuts the power of n{}", shot.target));
+            self.touch(setup, shot.target, |machine, _, _| machine.power_off());
+            return;
+        }
+        self.shots.remove(index);
+        self.touch(setup, shot.by, |machine, now, turn| machine.fenced(now, setup, &shot, turn));
+    }
+
     /// Lets something happen to a machine, and sends what it sends.
     fn touch(
         &mut self,
@@ -380,13 +496,20 @@ impl World {
             self.tell(Some(node), || text);
         }
         for frame in turn.sent {
-            for to in (0..setup.nodes).filter(|to| *to != node) {
+            for to in (0..setup.machines()).filter(|to| *to != node) {
                 let deaf = self.machines[to].engine.is_none();
-                if !deaf && self.cut & bit(setup.nodes, node, to) == 0 {
+                if !deaf && self.cut & bit(setup.machines(), node, to) == 0 {
                     let frame = frame.clone();
                     self.undecided.push(Flight { at: self.now, from: node, to, frame });
                 }
             }
+        }
+        let process = self.machines[node].process();
+        for (target, request) in turn.fences {
+            let (reports, outcome) = (0, Fenced::Failed);
+            let target = target.index();
+            let shot = Shot { by: node, process, target, request, strikes: None, reports, outcome };
+            self.unshot.push(shot);
         }
         if self.broken.is_none() {
             self.broken = turn.broken.map(Into::into).or_else(|| self.check(setup));
@@ -404,8 +527,8 @@ impl World {
             return Some(format!("{TWO_OWNERS}: {owners:?}").into());
         }
         if setup.rule == Rule::Majority {
-            for voter in 0..setup.nodes {
-                let counts = (0..setup.nodes).filter(|node| self.counts(*node, voter));
+            for voter in 0..setup.machines() {
+                let counts = (0..setup.nodes).filter(|node| self.counts(setup, *node, voter));
                 let counts: Vec<usize> = counts.collect();
                 if counts.len() > 1 {
                     let text = format!("{TWO_HOLDERS}: n{voter}'s is counted by {counts:?}");
@@ -414,7 +537,7 @@ impl World {
             }
         }
         for machine in &self.machines {
-            let Some(core) = &machine.engine else { continue };
+            let Some(core) = machine.core() else { continue };
             let seen = core.inspect(Setup::group());
             let owns = matches!(seen.phase, Phase::Starting | Phase::Running);
             let elsewhere = seen.grant.is_some_and(|(to, _)| to.index() != machine.node);
@@ -426,14 +549,14 @@ impl World {
     }
 
     /// Whether `node` counts the vote of `voter` for a claim of its own now.
-    fn counts(&self, node: usize, voter: usize) -> bool {
+    fn counts(&self, setup: &Setup, node: usize, voter: usize) -> bool {
         let machine = &self.machines[node];
-        let Some(core) = &machine.engine else { return false };
+        let Some(core) = machine.core() else { return false };
         let seen = core.inspect(Setup::group());
         if node == voter {
             return seen.claim.is_some() && seen.grant.is_some_and(|(to, _)| to.index() == node);
         }
-        let until = seen.votes[voter];
+        let until = seen.votes[setup.voter(voter).index()];
         seen.claim.is_some() && until.is_some_and(|until| machine.local(self.now) < until)
     }
 
@@ -462,18 +585,31 @@ impl World {
             }
             Action::PowerOff(node) => format!("the power of n{node} is cut"),
             Action::PowerOn(node) => format!("the power of n{node} is back"),
+            Action::Fill(node) => {
+                format!("the runtime directory of n{node} cannot be written from now on")
+            }
+            Action::Empty(node) => format!("the runtime directory of n{node} can be written again"),
             Action::Freeze(node) => format!("n{node} stands still"),
             Action::Thaw(node) => format!("n{node} goes on"),
             Action::Cut(mask) => {
-                let pairs =
-                    (0..setup.nodes).flat_map(|from| (0..setup.nodes).map(move |to| (from, to)));
-                let cut = pairs.filter(|(from, to)| mask & bit(setup.nodes, *from, *to) != 0);
+                let all = setup.machines();
+                let pairs = (0..all).flat_map(|from| (0..all).map(move |to| (from, to)));
+                let cut = pairs.filter(|(from, to)| mask & bit(all, *from, *to) != 0);
                 let cut: Vec<String> = cut.map(|(from, to)| format!("n{from}→n{to}")).collect();
                 format!("cables are cut: {}", cut.join(" "))
             }
             Action::Mend => "all cables are mended".to_owned(),
             Action::HandOver(node) => format!("the operator tells n{node} to hand over"),
             Action::Shutdown(node) => format!("the operator shuts n{node}'s daemon down"),
+            Action::FenceByHand(node) => format!("the operator tells n{node} to fence the other"),
+            Action::ConfirmDead(node) => {
+                format!("the operator tells n{node} that the other one is off")
+            }
+            Action::Strike => "it works".to_owned(),
+            Action::StrikeLate => format!("it takes {SLOW} µs"),
+            Action::ReportLate => format!("it works, and is told {SLOW} µs later"),
+            Action::Fail => "it fails".to_owned(),
+            Action::StrikeUncertain => "it works, but is said to have failed".to_owned(),
         }
     }
 }
@@ -507,8 +643,28 @@ fn cuts(nodes: usize) -> Vec<u16> {
 impl Hash for World {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let World {
-            now, machines, flights, undecided, cut, left, grid, at_grid, end, over, ..
+            now,
+            machines,
+            flights,
+            undecided,
+            shots,
+            unshot,
+            cut,
+            left,
+            grid,
+            at_grid,
+            end,
+            settled: _,
+            over,
+            broken: _,
+            story: _,
         } = self;
+        for shot in shots.iter().chain(unshot) {
+            // Its number is that of the one request which is under way.
+            let Shot { by, process, target, request: _, strikes, reports, outcome } = shot;
+            (by, process, target, strikes, reports, *outcome == Fenced::Failed).hash(hasher);
+        }
+        (shots.len(), unshot.len()).hash(hasher);
         (now, cut, left, grid, at_grid, end, over).hash(hasher);
         machines.iter().for_each(|machine| machine.identity.hash(hasher));
         let key = |flight: &Flight| (flight.at, flight.to, flight.from, flight.frame.identity);

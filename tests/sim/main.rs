@@ -5,6 +5,7 @@ mod failures;
 mod fences;
 mod majority;
 mod partitions;
+mod power;
 mod properties;
 mod scene;
 mod speed;
