@@ -139,6 +139,8 @@ pub struct Machine {
     /// Counts the boots and the losses of its runtime directory.
     pub(super) life: u64,
     pub(super) engine: Option<Engine>,
+    /// In its place on a witness.
+    pub(super) voter: Option<super::witness::Voter>,
     /// Counts the processes.
     pub(super) process: u64,
     /// Every process stands still.
