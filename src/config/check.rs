@@ -35,7 +35,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         return None;
     }
     let timing = raw.timing;
-    Some(Config {
+    let config = Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
@@ -53,7 +53,11 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         groups,
         log: raw.log,
         realtime: raw.realtime,
-    })
+    };
+    if let Some(limit) = &raw.takeover_max {
+        config.check_takeover(limit, report);
+    }
+    (report.errors() == 0).then_some(config)
 }
 
 fn check_nodes(raw: &Raw, report: &mut Report) {

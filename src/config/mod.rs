@@ -10,7 +10,7 @@ mod heartbeat;
 mod identity;
 mod keys;
 mod latido;
-mod lease;
+pub mod lease;
 mod migrate;
 mod raw;
 mod suggest;

@@ -14,6 +14,8 @@ pub(super) struct Raw {
     pub(super) timing: RawTiming,
     pub(super) rule: Rule,
     pub(super) stop_failure: StopFailure,
+    /// A takeover must not take longer.
+    pub(super) takeover_max: Option<Located<Duration>>,
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,
     pub(super) links: Vec<Located<Medium>>,

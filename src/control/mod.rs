@@ -7,6 +7,7 @@ mod client;
 mod problems;
 mod protocol;
 pub mod report;
+pub mod safety;
 mod server;
 
 pub use client::{Client, ClientError};

@@ -1,12 +1,15 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::safety::{Basis, Evidence, Gate, Judgement, PowerSource, Voter, judge};
 use super::{Snapshot, Troubles};
-use crate::config::{Config, Kind, Rule, Source, rule_name};
+use crate::config::lease::Silencer;
+use crate::config::{Config, Kind, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
+use crate::platform::slew;
 use crate::tell::{Names, Past};
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +32,10 @@ pub struct Facts {
     pub authenticated: bool,
     /// The quorum rule's name.
     pub rule: String,
-    /// Why two nodes may own one group at once under that rule.
-    pub why: String,
+    /// What else it takes to be safe.
+    pub basis: Basis,
+    /// What can switch off the other nodes.
+    pub power: PowerSource,
     /// The resources of each group: name and kind.
     pub resources: Vec<Vec<ResourceReport>>,
     /// The nodes of each group, best first.
@@ -55,18 +60,48 @@ pub enum GateFact {
     Unneeded,
     /// There is none, for this reason.
     Off(String),
-    /// It is there, except on these interfaces.
-    On(Ungated),
+    /// It is there.
+    On {
+        /// Except on these interfaces; kept up to date.
+        ungated: Ungated,
+        /// And not where these addresses are.
+        outside: Vec<String>,
+    },
 }
 
 impl GateFact {
+    /// Where it does not stand at this moment.
+    fn gaps(&self) -> Vec<String> {
+        match self {
+            GateFact::Unneeded | GateFact::Off(_) => Vec::new(),
+            GateFact::On { ungated, outside } => {
+                let mut places = ungated.list();
+                places.extend(outside.iter().cloned());
+                places
+            }
+        }
+    }
+
+    /// Where it stands at this moment.
+    fn stands(&self) -> Gate {
+        match self {
+            GateFact::Unneeded => Gate::Unneeded,
+            GateFact::Off(why) => Gate::Missing(why.clone()),
+            GateFact::On { .. } => match self.gaps() {
+                gaps if gaps.is_empty() => Gate::Everywhere,
+                gaps => Gate::Gaps(gaps),
+            },
+        }
+    }
+
     fn report(&self) -> GateReport {
         match self {
             GateFact::Unneeded => GateReport::default(),
             GateFact::Off(why) => GateReport { active: false, why: why.clone() },
-            GateFact::On(ungated) => {
+            GateFact::On { .. } => {
+                let places = self.gaps();
                 let places: Vec<String> =
-                    ungated.list().iter().map(|place| format!("not on {place}")).collect();
+                    places.iter().map(|place| format!("not on {place}")).collect();
                 GateReport { active: true, why: places.join("; ") }
             }
         }
@@ -74,8 +109,8 @@ impl GateFact {
 }
 
 impl Facts {
-    /// What a configuration says. `digest`: of what must be the same on all nodes.
-    pub fn of(config: &Config, digest: &[u8], realtime: Realtime, started: Instant) -> Facts {
+    /// What a configuration says. `silencer`: by what the leases are counted here.
+    pub fn of(config: &Config, silencer: Silencer, realtime: Realtime, started: Instant) -> Facts {
         let source = match &config.source {
             Source::Latido(path) | Source::Heartbeat(path) => path.display().to_string(),
         };
@@ -100,10 +135,11 @@ impl Facts {
         Facts {
             names: Names::of(config),
             source,
-            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: format!("{:08x}", config.digest()),
             authenticated: config.keys.authenticated,
             rule: rule_name(config.rule).to_owned(),
-            why: why_not_safe(config.rule).to_owned(),
+            basis: Basis::of(config, silencer),
+            power: PowerSource::default(),
             resources: config.groups.iter().map(resources).collect(),
             prefer: config.groups.iter().map(prefer).collect(),
             realtime,
@@ -111,16 +147,6 @@ impl Facts {
             supervisor: None,
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
-        }
-    }
-}
-
-fn why_not_safe(rule: Rule) -> &'static str {
-    match rule {
-        Rule::AssumeDead => "when every path between the nodes is cut, both take all groups",
-        Rule::Majority => {
-            "only one node at a time holds the lease of a group, but nothing stops services whose \
-             daemon was killed or hangs when it ends; their addresses go within about a second"
         }
     }
 }
@@ -195,8 +221,14 @@ pub struct Quorum {
     pub rule: String,
     /// Whether two nodes can never own one group at once.
     pub safe: bool,
-    /// Why, or why not.
+    /// Why, or why not: one sentence.
     pub why: String,
+    /// Everything that stands against it, most important first, each with its cure.
+    pub warnings: Vec<String>,
+    /// Those of them that ask for somebody now and are not among the nodes' and links' problems.
+    pub urgent: Vec<String>,
+    /// Every voter was heard showing this list of voters.
+    pub in_force: bool,
 }
 
 /// One node.
@@ -215,6 +247,8 @@ pub struct NodeReport {
     pub silence_ms: Option<u64>,
     /// Its configuration differs from ours.
     pub config_differs: bool,
+    /// It has another list of voters.
+    pub other_voters: bool,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
 }
@@ -377,7 +411,7 @@ pub fn report(
         shutting_down: status.shutting_down,
         uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
-        quorum: Quorum { rule: facts.rule.clone(), safe: false, why: facts.why.clone() },
+        quorum: quorum(snapshot, facts),
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links
@@ -412,6 +446,38 @@ pub fn report(
     report
 }
 
+/// Whether two nodes can never own one group at once, as far as this node knows now.
+fn quorum(snapshot: &Snapshot, facts: &Facts) -> Quorum {
+    let status = &snapshot.status;
+    let nodes = facts.names.nodes.iter().enumerate();
+    let nodes = nodes.filter_map(|(index, name)| Some((NodeId::new(index)?, name, false)));
+    let witnesses = facts.basis.witnesses.iter().enumerate();
+    let witnesses = witnesses
+        .filter_map(|(place, name)| Some((crate::core::Config::witness(place)?, name, true)));
+    let others = nodes.chain(witnesses).filter(|(node, ..)| *node != status.me);
+    let voter = |(node, name, witness): (NodeId, &String, bool)| {
+        let known = &status.nodes[node.index()];
+        Voter {
+            name: name.clone(),
+            witness,
+            state: known.state,
+            differs: known.differs,
+            other_voters: known.other_voters,
+        }
+    };
+    let Judgement { safe, why, warnings, urgent } = judge(&Evidence {
+        basis: &facts.basis,
+        gate: facts.gate.stands(),
+        slew: slew::look().map_err(|error| error.to_string()),
+        voters: others.map(voter).collect(),
+        power: facts.power.look(),
+        in_force: status.in_force,
+        unsaved: status.unsaved,
+    });
+    let rule = facts.rule.clone();
+    Quorum { rule, safe, why, warnings, urgent, in_force: status.in_force }
+}
+
 /// When a namesake was last told of.
 fn namesake(events: &[Past], now: Instant) -> Option<String> {
     let told = |past: &&Past| past.text.starts_with(crate::tell::NAMESAKE);
@@ -440,6 +506,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         standby: if is_me { snapshot.status.standby } else { known.standby },
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
+        other_voters: known.other_voters,
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];

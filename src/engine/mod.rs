@@ -10,6 +10,7 @@ mod senses;
 mod settings;
 mod turn;
 
+use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
 use crate::control::{Hooks, Server, Troubles};
@@ -111,8 +112,8 @@ fn serve(
     let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let wanted = [signal::TERMINATE, signal::INTERRUPT, signal::HANGUP];
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
-    let settings = settings::settings(config, me)?;
-    let tag = settings.tag;
+    // Refused, if at all, before anything has begun.
+    let tag = settings::settings(config, me, Silencer::Lifetime)?.tag;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     let vouch = runtime.vouch().map_err(|error| error.to_string())?;
     // What a predecessor has left is no longer news.
@@ -135,6 +136,7 @@ fn serve(
     senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
 
     let gate = LeaseGate::open(config, runtime.path(), &teller);
+    let settings = settings::settings(config, me, gate.silencer())?;
     let running: Arc<AtomicU64> = Arc::default();
     let facts = facts(config, &teller, &gate, started);
     let (server, control, troubles) =
@@ -267,7 +269,7 @@ fn control(
 
 fn facts(config: &Config, teller: &Teller, gate: &LeaseGate, started: Instant) -> Facts {
     let realtime = become_real_time(config, teller);
-    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
+    let mut facts = Facts::of(config, gate.silencer(), realtime, started);
     facts.supervisor = supervisor::guardian_pid();
     facts.gate = gate.fact();
     facts

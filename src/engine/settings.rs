@@ -1,4 +1,5 @@
 //! From the checked configuration to the core's settings.
+use crate::config::lease::Silencer;
 use crate::config::{Config, Failback, Rule, StopFailure};
 use crate::core::id::NodeId;
 use crate::core::seal::Keys;
@@ -13,18 +14,23 @@ const BLACKOUT: Duration = Duration::from_millis(10_000);
 /// A fence that failed is tried again after so long.
 const FENCE_RETRY: Duration = Duration::from_millis(10_000);
 
-/// The core's settings for this node.
+/// The core's settings for this node. `silencer`: what ends its addresses here; another node may
+/// have another, so every claim says how long its lease is.
 ///
 /// # Errors
 /// What the configuration check should have refused.
-pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+pub(super) fn settings(
+    config: &Config,
+    me: usize,
+    silencer: Silencer,
+) -> Result<crate::core::Config, String> {
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
     let groups = config.groups.iter().map(|group| {
         Ok(GroupSettings {
             name: NameHash(name_hash(&group.name)),
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
-            stop_budget: span(config.stop_budget(group)),
+            stop_budget: span(config.stop_budget(group, silencer)),
             ask: false,
             reset: false,
         })
@@ -44,7 +50,7 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
             Rule::AssumeDead => crate::core::Rule::AssumeDead,
             Rule::Majority => crate::core::Rule::Majority,
         },
-        blackout: BLACKOUT,
+        blackout: blackout(config),
         stop_failure: match config.stop_failure {
             StopFailure::Release => core::StopFailure::Release,
             StopFailure::Block => core::StopFailure::Block,
@@ -75,6 +81,17 @@ pub(super) fn settings(config: &Config, me: usize) -> Result<crate::core::Config
         }
         .to_owned()
     })
+}
+
+/// The lost memory may have been of a claim by a node without the lease gate, which waits longer
+/// for its addresses than this one would.
+fn blackout(config: &Config) -> Duration {
+    let longer = config.groups.iter().filter_map(|group| {
+        let lease = |silencer| config.lease(group, silencer).total;
+        let (gated, ungated) = (lease(Silencer::Gate), lease(Silencer::Lifetime));
+        (ungated > gated).then(|| span(ungated))
+    });
+    longer.fold(BLACKOUT, Duration::max)
 }
 
 pub(super) fn span(span: std::time::Duration) -> Duration {

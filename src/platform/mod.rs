@@ -13,6 +13,7 @@ pub mod packet;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod slew;
 pub mod tap;
 pub mod tty;
 pub mod words;

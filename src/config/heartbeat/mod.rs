@@ -47,6 +47,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         timing,
         // Without fencing there is nothing that could make a failed stop safe; the service counts.
         rule: Rule::AssumeDead,
+        takeover_max: None,
         stop_failure: StopFailure::Release,
         keys,
         nodes: hacf.nodes,

@@ -32,6 +32,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     document.only(&TOP, report);
     let (cluster, nodes) = read_cluster(&document, report);
     let (rule, stop_failure) = read_quorum(&document, report);
+    let takeover_max = read_takeover_max(&document, report);
     let errors = report.errors();
     let links = link::read(&document, report);
     let links_unread = report.errors() > errors;
@@ -43,6 +44,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         timing: read_timing(&document, report),
         rule,
         stop_failure,
+        takeover_max,
         keys: read_keys(&document, path, report),
         links,
         links_unread,
@@ -129,6 +131,13 @@ fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure) {
     table.only(keys_of("[quorum]"), report);
     let rule = read_rule(&table, report);
     (rule, read_stop_failure(&table, rule, report))
+}
+
+fn read_takeover_max(document: &Table, report: &mut Report) -> Option<Located<Duration>> {
+    // That it is missing, or no table, was said.
+    let is_table = matches!(document.value("quorum")?.value, DeValue::Table(_));
+    let table = is_table.then(|| document.table("quorum", "[quorum]", report))??;
+    table.duration("takeover_max", report)
 }
 
 fn read_rule(table: &Table, report: &mut Report) -> Rule {

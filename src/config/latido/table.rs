@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 const KEYS: [(&str, &[&str]); 7] = [
     ("[cluster]", &["name", "nodes"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
-    ("[quorum]", &["rule", "stop_failure"]),
+    ("[quorum]", &["rule", "stop_failure", "takeover_max"]),
     ("[keys]", &["file", "authenticated"]),
     ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
     ("[[group]]", &["name", "prefer", "failback", "resources"]),
