@@ -2,7 +2,7 @@
 //!
 //! `core` decides everything and knows nothing of Linux; the other modules move its frames, carry
 //! out its decisions and talk to people. An arrow never points up:
-//! `cli → control → engine → {link, resource, platform, config} → core`.
+//! `cli → control → engine → {link, resource, reference, fence, platform, config} → core`.
 #![cfg_attr(not(any(feature = "std", feature = "_sim", test)), no_std)]
 
 pub mod core;
@@ -16,11 +16,15 @@ pub mod control;
 #[cfg(feature = "std")]
 pub mod engine;
 #[cfg(feature = "std")]
+pub mod fence;
+#[cfg(feature = "std")]
 pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
 #[cfg(feature = "std")]
 pub mod platform;
+#[cfg(feature = "std")]
+pub mod reference;
 #[cfg(feature = "std")]
 pub mod resource;
 #[cfg(feature = "std")]

@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 /// Where the runtime directory is unless the command line says otherwise.
 pub const DEFAULT_DIR: &str = "/run/latido";
 
+/// What must outlive the machine's start is noted here unless told otherwise.
+pub const STATE_DIR: &str = "/var/lib/latido";
+
 /// How long a lock may stay with a predecessor that is just ending.
 const LOCK_PATIENCE: Duration = Duration::from_millis(300);
 

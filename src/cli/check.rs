@@ -1,12 +1,13 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
+mod fence;
 mod times;
 
 pub use times::Tried;
 
 use crate::config::lease::KERNEL_LIFETIME;
 use crate::config::{
-    Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, StopFailure,
-    colours, describe, differences, format_duration, load,
+    Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, colours, describe,
+    differences, format_duration, load,
 };
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -237,6 +238,7 @@ fn json_summary(config: &Config, tried: &Tried) -> serde_json::Value {
         "groups": groups,
         "quorum": times::json_quorum(config, tried),
         "authenticated": config.keys.authenticated,
+        "fencing": fence::json(config),
         "takeover_us_max": u64::try_from(worst).unwrap_or(u64::MAX),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
@@ -298,17 +300,9 @@ fn summary(config: &Config, tried: &Tried) -> String {
     if config.rule == Rule::AssumeDead && timing.dead < KERNEL_LIFETIME {
         text.push_str(SHORT_DEAD);
     }
+    text.push_str(&fence::summary(config));
     text.push_str(rule_cost(config.rule));
-    text.push_str(match config.stop_failure {
-        StopFailure::Release => {
-            "          a resource that cannot be stopped is released all the same: it may run \
-             twice\n"
-        }
-        StopFailure::Block => {
-            "          a resource that cannot be stopped blocks its group until somebody has \
-             looked\n"
-        }
-    });
+    text.push_str(fence::stop_failure(config));
     if config.keys.authenticated {
         let ids: Vec<String> = config.keys.keys.iter().map(|key| key.0.to_string()).collect();
         let _ = writeln!(
@@ -333,6 +327,11 @@ fn rule_cost(rule: Rule) -> &'static str {
         Rule::AssumeDead => {
             "rule      assume-dead: NOT SAFE in a partition. With every path cut, both nodes will \
              own every group\n          until a path is back; then one of them lets go\n"
+        }
+        Rule::Fencing => {
+            "rule      fencing: one owner in every partition: nobody takes over from a silent \
+             node before its power\n          is proven to be off. While no device answers, nobody \
+             takes over: `latido status` says so\n"
         }
         Rule::Majority => {
             "rule      majority: one owner in every partition; who is not with more than half of \

@@ -145,7 +145,7 @@ fn read_again(runtime_dir: &Path) -> Result<String, Trouble> {
 
 /// Why a command did not come to its end.
 #[derive(Debug)]
-enum Trouble {
+pub(super) enum Trouble {
     Client(ClientError),
     Failed(String),
 }
@@ -156,7 +156,7 @@ impl From<ClientError> for Trouble {
     }
 }
 
-fn conclude(order: Order, outcome: Result<String, Trouble>) -> ExitCode {
+pub(super) fn conclude(order: Order, outcome: Result<String, Trouble>) -> ExitCode {
     let word = order.word();
     let (text, code) = match outcome {
         Ok(text) => {

@@ -2,6 +2,7 @@
 pub mod check;
 mod command;
 pub mod demo;
+mod fence;
 pub mod keygen;
 pub mod migrate;
 mod run;
@@ -68,6 +69,10 @@ enum Command {
     Stop(command::StopArgs),
     /// Read the configuration again.
     Reload(command::ReloadArgs),
+    /// Switch a node's power off and on, now.
+    Fence(fence::FenceArgs),
+    /// Vouch that a node is off, so that its groups can be taken over.
+    ConfirmDead(fence::ConfirmArgs),
     Migrate(migrate::Args),
     /// See a pair fail over on this machine: nothing to configure, nothing left behind.
     Demo(demo::Args),
@@ -100,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Failback(args) => command::failback(&args),
         Command::Stop(args) => command::stop(&args),
         Command::Reload(args) => command::reload(&args),
+        Command::Fence(args) => fence::fence(&args),
+        Command::ConfirmDead(args) => fence::confirm_dead(&args),
         Command::Migrate(args) => migrate::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),

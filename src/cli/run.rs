@@ -33,6 +33,9 @@ pub struct RunArgs {
     /// Where the daemon keeps its socket and its memory; one daemon for each.
     #[arg(long, value_name = "DIR", default_value = crate::runtime::DEFAULT_DIR)]
     pub runtime_dir: PathBuf,
+    /// Where the daemon notes what must outlive the machine's start (rule majority: the voters).
+    #[arg(long, value_name = "DIR", default_value = crate::runtime::STATE_DIR)]
+    pub state_dir: PathBuf,
 }
 
 impl RunArgs {
@@ -64,6 +67,7 @@ impl RunArgs {
             pair("--node", node.into());
         }
         pair("--runtime-dir", (&self.runtime_dir).into());
+        pair("--state-dir", (&self.state_dir).into());
         args
     }
 }
@@ -103,6 +107,7 @@ pub(super) fn engine(args: &RunArgs) -> ExitCode {
         source,
         node: args.node.clone(),
         runtime_dir: args.runtime_dir.clone(),
+        state_dir: args.state_dir.clone(),
     };
     ExitCode::from(crate::engine::run(&options))
 }
@@ -116,7 +121,7 @@ mod tests {
     fn the_engine_is_told_what_run_was_told() {
         for line in [
             "latido run",
-            "latido run --config /a/b.toml --node pi --runtime-dir /run/x",
+            "latido run --config /a/b.toml --node pi --runtime-dir /run/x --state-dir /x",
             "latido run --ha-dir=/etc/ha.d --node=-odd",
         ] {
             let Command::Run(run) = Cli::try_parse_from(line.split(' ')).expect(line).command

@@ -1,8 +1,10 @@
 //! `latido status`: one screen that answers "is all well, and if not, what do I do?"
+mod fence;
+
 use super::Where;
-use crate::control::problems;
 use crate::control::report::{GroupReport, NodeReport, Report};
 use crate::control::{Client, ClientError};
+use crate::control::{guards, problems};
 use crate::core::time::Duration;
 use crate::tell::span;
 use std::fmt::Write;
@@ -106,6 +108,14 @@ fn screen(report: &Report, colour: bool) -> String {
     text.push_str("\nNODE             STATE      LINKS (round trip)\n");
     for node in &report.nodes {
         text.push_str(&node_line(node));
+    }
+    text.push_str(&fence::lines(report));
+    if !report.references.is_empty() {
+        text.push_str("\nREFERENCE        STATE\n");
+        for reference in &report.references {
+            let head = format!("{:<16} ", reference.name);
+            text.push_str(&wrapped(&head, &" ".repeat(17), &guards::line(reference)));
+        }
     }
     text.push_str("\nGROUP            STATE      OWNER            TERM\n");
     for group in &report.groups {

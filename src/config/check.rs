@@ -1,6 +1,9 @@
 //! Comparing what was written with itself: the only maker of a [`Config`].
+use super::compare::rule_name;
 use super::diagnostic::{At, Located, Report};
+use super::fence;
 use super::raw::{Raw, RawGroup, RawResource, RawTiming};
+use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
@@ -26,28 +29,28 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     check_timing(&raw.timing, report);
     let links = check_links(&raw, report);
     check_groups(&raw, report);
-    let mut nodes: Vec<String> = raw.nodes.into_iter().map(|node| node.value).collect();
+    let timing = raw.timing.values();
+    let references = references::check(&raw.references, &timing, &raw.groups, report);
+    fence::check(&raw, report);
+    let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
+    let fencing = fence::make(&raw, &nodes);
     let groups: Vec<Group> =
         raw.groups.into_iter().map(|group| make_group(group, &nodes)).collect();
     let keys = raw.keys?;
     if report.errors() > 0 {
         return None;
     }
-    let timing = raw.timing;
     let config = Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
-        timing: Timing {
-            interval: timing.interval.value,
-            warn: timing.warn.value,
-            dead: timing.dead.value,
-            initial_dead: timing.initial_dead.value,
-            failback_delay: timing.failback_delay.value,
-        },
+        timing,
         rule: raw.rule,
         stop_failure: raw.stop_failure,
+        probe: raw.probe,
+        references,
+        fencing,
         keys,
         links,
         groups,
@@ -60,6 +63,18 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     (report.errors() == 0).then_some(config)
 }
 
+impl RawTiming {
+    fn values(&self) -> Timing {
+        Timing {
+            interval: self.interval.value,
+            warn: self.warn.value,
+            dead: self.dead.value,
+            initial_dead: self.initial_dead.value,
+            failback_delay: self.failback_delay.value,
+        }
+    }
+}
+
 fn check_nodes(raw: &Raw, report: &mut Report) {
     let count = raw.nodes.len();
     let at = raw.nodes.last().map_or(raw.whole, |node| node.at);
@@ -70,11 +85,11 @@ fn check_nodes(raw: &Raw, report: &mut Report) {
             at,
             "`majority` with two voters never takes over: one of two is no majority",
             "add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed \
-             dead",
+             dead, or \"fencing\" if each can switch the other off",
         ),
-        3..=VOTERS_MAX if raw.rule == Rule::AssumeDead => report.error(
+        3..=VOTERS_MAX if raw.rule != Rule::Majority => report.error(
             at,
-            format!("{count} nodes: the rule assume-dead works with exactly two"),
+            format!("{count} nodes: the rule {} works with exactly two", rule_name(raw.rule)),
             "keep two; more nodes need the rule `majority`, in a latido.toml",
         ),
         2..=VOTERS_MAX if raw.rule == Rule::Majority && count.is_multiple_of(2) => {
@@ -180,6 +195,7 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
     {
         let cost = match raw.rule {
             Rule::AssumeDead => "both nodes will own every group",
+            Rule::Fencing => "one node shoots the other, sound as it is",
             Rule::Majority => "no node has a majority, and every group is stopped",
         };
         let message = format!(

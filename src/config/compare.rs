@@ -20,7 +20,12 @@ impl Config {
 
     /// Of the list of voters.
     pub fn voters_digest(&self) -> u32 {
-        digest(["voters"].into_iter().chain(self.nodes.iter().map(String::as_str)))
+        digest(["voters"].into_iter().chain(self.voters()))
+    }
+
+    /// The names of all who vote.
+    pub fn voters(&self) -> impl Iterator<Item = &str> {
+        self.nodes.iter().map(String::as_str)
     }
 
     /// Everything cluster-wide, in a fixed order.
@@ -38,6 +43,10 @@ impl Config {
             Fact::new("rule", rule_name(self.rule)),
             Fact::new("stop failure", stop_failure_name(self.stop_failure)),
         ];
+        facts.extend(self.guard_facts().into_iter().map(|(what, value)| Fact::new(what, value)));
+        if self.rule == Rule::Fencing {
+            facts.push(time("fence delay", self.fencing.delay));
+        }
         let names: Vec<&str> = self.groups.iter().map(|group| group.name.as_str()).collect();
         facts.push(Fact::new("groups, in this order", names.join(", ")));
         for group in &self.groups {
@@ -90,6 +99,7 @@ fn digest<'a>(parts: impl Iterator<Item = &'a str>) -> u32 {
 pub(crate) fn rule_name(rule: Rule) -> &'static str {
     match rule {
         Rule::AssumeDead => "assume-dead",
+        Rule::Fencing => "fencing",
         Rule::Majority => "majority",
     }
 }
@@ -99,6 +109,8 @@ pub(crate) fn stop_failure_name(stop_failure: StopFailure) -> &'static str {
     match stop_failure {
         StopFailure::Release => "release",
         StopFailure::Block => "block",
+        StopFailure::Reset => "reset",
+        StopFailure::Fence => "fence",
     }
 }
 

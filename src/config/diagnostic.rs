@@ -225,6 +225,17 @@ impl Report {
         self.files.len() - 1
     }
 
+    /// Blanks a place out, from now on: it holds a secret.
+    pub(super) fn hide(&mut self, at: At) {
+        let Some(file) = self.files.get_mut(at.file) else { return };
+        let Some((start, end)) = at.span else { return };
+        let hidden = |(place, c): (usize, char)| {
+            let stars = (start..end).contains(&place) && !c.is_whitespace();
+            if stars { "*".repeat(c.len_utf8()) } else { c.to_string() }
+        };
+        file.text = file.text.char_indices().map(hidden).collect();
+    }
+
     pub(super) fn error(&mut self, at: At, message: impl Into<String>, cure: impl Into<String>) {
         self.add(Severity::Error, at, message.into(), cure.into());
     }

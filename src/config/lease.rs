@@ -1,7 +1,7 @@
 //! The lease of a group and its worst takeover, and where each part of them comes from (design §6,
 //! rule 8).
 use super::diagnostic::{Located, Report};
-use super::{Config, Group, Kind, Resource, Rule, Timing, format_duration};
+use super::{Config, Group, Kind, Resource, Rule, StopFailure, Timing, format_duration};
 use std::time::Duration;
 
 /// What keeps an address up when the daemon that held it cannot take it down: its lifetime in the
@@ -102,6 +102,14 @@ impl Config {
         self.endings(group, silencer).stop
     }
 
+    /// How long before the end of its lease this machine resets itself if `group` is not stopped;
+    /// `None`: it does not. An address needs no reset.
+    pub fn reset_budget(&self, group: &Group) -> Option<Duration> {
+        let asked = self.rule == Rule::Majority && self.stop_failure == StopFailure::Reset;
+        let needs = group.resources.iter().any(|resource| !resource.is_address());
+        self.fencing.own.as_ref().filter(|_| asked && needs).map(|own| own.takes)
+    }
+
     fn endings(&self, group: &Group, silencer: Silencer) -> Endings {
         let stopped: Vec<&Resource> =
             group.resources.iter().skip_while(|resource| resource.is_address()).collect();
@@ -111,8 +119,9 @@ impl Config {
             true => "nothing but addresses".to_owned(),
             false => stopped.iter().map(time).collect::<Vec<_>>().join(" + "),
         };
+        let reset = self.reset_budget(group);
         let has_address = group.resources.iter().any(Resource::is_address);
-        let mut ends = Endings { stop, ..Endings::default() };
+        let mut ends = Endings { stop, reset, ..Endings::default() };
         match silencer {
             Silencer::Gate if has_address => {
                 source.push_str("; the lease gate silences addresses at the lease's end");
@@ -152,6 +161,19 @@ impl Config {
                 parts.extend(self.probing(group));
                 parts
             }
+            Rule::Fencing => {
+                let off = "until its power is off: every try of its devices but the last fails";
+                vec![
+                    Part::new(
+                        "dead",
+                        self.timing.dead,
+                        "[timing] dead: silence until it is fenced",
+                    ),
+                    under_way("[timing] interval: its last heartbeat is under way for so long"),
+                    Part::new("delay", self.fencing.delay, "fence_delay: the other one may shoot"),
+                    Part::new("fence", self.longest_fence(), off),
+                ]
+            }
             Rule::Majority => {
                 let lease = self.lease(group, silencer).total;
                 vec![
@@ -188,7 +210,7 @@ impl Config {
             }
             let parts = match self.rule {
                 Rule::Majority => self.lease(group, Silencer::Gate).parts,
-                Rule::AssumeDead => self.takeover(group, Silencer::Gate).parts,
+                Rule::AssumeDead | Rule::Fencing => self.takeover(group, Silencer::Gate).parts,
             };
             let Some(part) = parts.iter().max_by_key(|part| part.span) else { continue };
             let message = format!(
@@ -202,6 +224,7 @@ impl Config {
             let cure = match part.name {
                 "stop" => "shorten its stop_timeout, or allow more",
                 "watchdog" => "a watchdog with a shorter timeout, or allow more",
+                "delay" | "fence" => "a quicker device or fewer tries, or allow more",
                 "reset" => "a quicker reset, or allow more",
                 _ => "shorten [timing] dead and interval, or allow more",
             };
@@ -216,7 +239,8 @@ impl Config {
         // The same as `crate::core::Config::ask_window`.
         let window = (timing.dead / 4).max(least).min(most);
         let beyond = (timing.warn + window).saturating_sub(timing.dead);
-        let asked = group.resources.iter().any(Resource::is_address) && !beyond.is_zero();
+        let address = group.resources.iter().any(Resource::is_address);
+        let asked = self.probe && address && !beyond.is_zero();
         let source = "whether somebody still answers for its addresses is asked from `warn` on";
         asked.then(|| Part::new("probe", beyond, source))
     }
@@ -238,7 +262,7 @@ impl Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Address, Failback, Keys, Log, Source, StopFailure};
+    use crate::config::{Address, Failback, Fencing, Keys, Log, References, SelfFence, Source};
     use crate::core::id::{GroupId, NodeId};
     use crate::core::{self, GroupSettings, Settings};
 
@@ -282,6 +306,9 @@ mod tests {
             },
             rule,
             stop_failure: StopFailure::Block,
+            probe: true,
+            references: References::default(),
+            fencing: Fencing::default(),
             keys: Keys { authenticated: true, active: 1, keys: vec![(1, [1; 32])] },
             links: Vec::new(),
             groups,
@@ -351,6 +378,29 @@ mod tests {
             let takeover = config.takeover(&group, Silencer::Gate);
             assert_eq!(takeover.total, ms(expected), "{takeover:?}");
         }
+    }
+
+    #[test]
+    fn a_reset_takes_of_the_lease_where_a_stop_may_hang() {
+        let (web, bare) = (group(vec![address(9), service(2000)]), group(vec![address(9)]));
+        let mut config = config(Rule::Majority, [10, 20, 30], vec![web.clone()]);
+        config.fencing.own =
+            Some(SelfFence { command: vec!["/sbin/reboot".into()], takes: ms(700) });
+        assert_eq!(config.lease(&web, Silencer::Gate).total, ms(2050) * 98 / 96, "not asked for");
+        config.stop_failure = StopFailure::Reset;
+        let lease = |group, silencer| config.lease(group, silencer).total;
+        assert_eq!(lease(&web, Silencer::Gate), ms(2750) * 98 / 96);
+        assert_eq!(lease(&bare, Silencer::Gate), ms(50) * 98 / 96);
+        assert_eq!(lease(&bare, Silencer::Lifetime), ms(1350) * 98 / 96);
+    }
+
+    #[test]
+    fn fencing_takes_over_when_the_slowest_device_has_had_its_last_try() {
+        let web = group(vec![address(9), service(2000)]);
+        let mut config = config(Rule::Fencing, [100, 500, 1000], vec![web.clone()]);
+        config.fencing.delay = ms(5000);
+        let takeover = config.takeover(&web, Silencer::Gate);
+        assert_eq!(takeover.total, ms(6100) + config.longest_fence(), "{takeover:?}");
     }
 
     fn in_the_core(timing: &Timing, endings: &Endings) -> core::Config {

@@ -1,7 +1,11 @@
 //! A checked configuration as `latido.toml`.
+mod fence;
+
 use super::check::default_timeout;
 use super::compare::{failback_name, rule_name, stop_failure_name};
-use super::{Address, Config, Group, Kind, Link, Log, Medium, Resource, Source, format_duration};
+use super::{
+    Address, Config, Group, Kind, Link, Log, Medium, Resource, Rule, Source, format_duration,
+};
 use std::path::Path;
 
 /// Where the keys of a migrated configuration are expected.
@@ -40,11 +44,22 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
         text.push_str(&format!("{key} = \"{}\"\n", format_duration(span)));
     }
     text.push_str(&format!(
-        "\n[quorum]\nrule = \"{}\"   # with every path cut, both nodes will own every group\n\
-         stop_failure = \"{}\"\n",
+        "\n[quorum]\nrule = \"{}\"   # {}\nstop_failure = \"{}\"\n",
         rule_name(config.rule),
+        match config.rule {
+            Rule::AssumeDead => "with every path cut, both nodes will own every group",
+            Rule::Fencing => "nobody takes over before the other's power is proven to be off",
+            Rule::Majority => "one owner in every partition",
+        },
         stop_failure_name(config.stop_failure)
     ));
+    if config.probe != super::references::probe_by_default(config.rule) {
+        text.push_str(&format!("probe = {}\n", config.probe));
+    }
+    text.push_str(&config.references_table(quote));
+    if config.rule == Rule::Fencing {
+        text.push_str(&format!("fence_delay = \"{}\"\n", format_duration(config.fencing.delay)));
+    }
     if config.keys.authenticated {
         text.push_str(&format!("\n[keys]\nfile = {}\n", quote_path(keys)));
     } else {
@@ -52,6 +67,7 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
     }
     config.links.iter().for_each(|link| write_link(&mut text, link));
     config.groups.iter().for_each(|group| write_group(&mut text, config, group));
+    fence::write(&mut text, config);
     write_log(&mut text, &config.log);
     text
 }

@@ -5,6 +5,7 @@
 mod check;
 mod compare;
 mod diagnostic;
+mod fence;
 mod files;
 mod heartbeat;
 mod identity;
@@ -13,6 +14,7 @@ mod latido;
 pub mod lease;
 mod migrate;
 mod raw;
+mod references;
 mod suggest;
 mod values;
 
@@ -20,9 +22,13 @@ pub use compare::differences;
 pub(crate) use compare::{describe, rule_name};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
+pub use fence::{
+    Device, DeviceKind, Fencing, Method, Options, Parameters, SelfFence, TIMEOUT, TRIES,
+};
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use references::References;
 pub use values::format_duration;
 
 use std::net::IpAddr;
@@ -44,6 +50,12 @@ pub struct Config {
     pub rule: Rule,
     /// What happens when a resource cannot be stopped.
     pub stop_failure: StopFailure,
+    /// Addresses are probed (RFC 5227) before they are taken from a silent node.
+    pub probe: bool,
+    /// What tells whether this node is connected.
+    pub references: References,
+    /// Devices that switch nodes off, and what this machine does to itself.
+    pub fencing: Fencing,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.
@@ -85,6 +97,8 @@ pub struct Timing {
 pub enum Rule {
     /// Exactly two nodes; a silent peer is assumed dead. Not safe in a partition.
     AssumeDead,
+    /// Exactly two nodes; nobody takes over from a silent peer before that is proven to be off.
+    Fencing,
     /// Three to eight nodes; a group belongs to whom a majority grants it, for as long as it does.
     Majority,
 }
@@ -96,6 +110,10 @@ pub enum StopFailure {
     Release,
     /// The group stays claimed and stopped until the operator has looked: no second copy.
     Block,
+    /// This machine resets itself by its `self_fence`.
+    Reset,
+    /// The other node fences this one.
+    Fence,
 }
 
 /// Keys that seal the frames.

@@ -1,5 +1,7 @@
 //! What was written, with its places; both readers fill it, `check` makes a `Config` of it.
 use super::diagnostic::{At, Located};
+use super::fence::RawFencing;
+use super::references::RawReferences;
 use super::{Failback, Keys, Kind, Log, Medium, Rule, Source, StopFailure};
 use std::time::Duration;
 
@@ -16,6 +18,9 @@ pub(super) struct Raw {
     pub(super) stop_failure: StopFailure,
     /// A takeover must not take longer.
     pub(super) takeover_max: Option<Located<Duration>>,
+    pub(super) probe: bool,
+    pub(super) references: RawReferences,
+    pub(super) fencing: RawFencing,
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,
     pub(super) links: Vec<Located<Medium>>,

@@ -118,6 +118,11 @@ pub(super) fn peer(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether it is an IPv4 address, not a name.
+pub(super) fn is_ipv4(text: &str) -> bool {
+    text.parse::<Ipv4Addr>().is_ok()
+}
+
 /// A prefix length for `address`, also as a netmask (`255.255.255.0`). The error is the cure.
 pub(super) fn prefix(text: &str, address: IpAddr) -> Result<u8, String> {
     let most = if address.is_ipv4() { 32 } else { 128 };

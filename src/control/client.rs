@@ -79,7 +79,24 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] or [`ClientError::Lost`].
     pub fn order(&mut self, order: Order, groups: &[String]) -> Result<Answer, ClientError> {
-        let line = self.ask(&Request { command: order, groups: groups.to_vec() })?;
+        self.give(&Request { groups: groups.to_vec(), ..Request::of(order) })
+    }
+
+    /// Gives a command about a node; `sure`: it is meant. Else what it would do is told.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn order_node(
+        &mut self,
+        order: Order,
+        node: &str,
+        sure: bool,
+    ) -> Result<Answer, ClientError> {
+        self.give(&Request { node: Some(node.to_owned()), sure, ..Request::of(order) })
+    }
+
+    fn give(&mut self, request: &Request) -> Result<Answer, ClientError> {
+        let line = self.ask(request)?;
         let answer: Answer = self.read(&line)?;
         if answer.ok { Ok(answer) } else { Err(ClientError::Refused(answer)) }
     }
@@ -89,7 +106,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] or [`ClientError::Lost`].
     pub fn status_line(&mut self) -> Result<String, ClientError> {
-        let line = self.ask(&Request { command: Order::Status, groups: Vec::new() })?;
+        let line = self.ask(&Request::of(Order::Status))?;
         let answer: Answer = self.read(&line)?;
         if answer.ok { Ok(line) } else { Err(ClientError::Refused(answer)) }
     }

@@ -4,13 +4,17 @@
 //! bounded wait-free queues and an eventfd each way: the engine never waits for a client, takes
 //! no lock and allocates nothing. A [`Snapshot`] is made only when somebody has asked for one.
 mod client;
+mod fence;
+pub(crate) mod guards;
 mod problems;
 mod protocol;
+pub mod quorum;
 pub mod report;
 pub mod safety;
 mod server;
 
 pub use client::{Client, ClientError};
+pub use fence::{DeviceReport, FenceReport, LastReport};
 pub use problems::problems;
 pub use protocol::{Answer, Order, Request, refusal};
 pub use server::{Hooks, Server};

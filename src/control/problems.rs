@@ -19,8 +19,10 @@ pub fn problems(report: &Report) -> Vec<String> {
         ));
     }
     problems.extend(report.quorum.urgent.iter().map(|warning| format!("{warning}.")));
+    problems.extend(super::guards::problems(report));
     problems.extend(later.into_iter().filter_map(|group| group_problem(group, report)));
     for node in report.nodes.iter().filter(|node| !node.me) {
+        problems.extend(super::fence::problems(node, report));
         problems.extend(node_problems(node, report));
     }
     for link in report.links.iter().filter(|link| !link.up) {

@@ -21,11 +21,24 @@ pub struct Request {
     /// For which groups; none named: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// For `fence` and `confirm-dead`: about which node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// For these: it is meant; without it they only say what they would do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sure: bool,
+}
+
+impl Request {
+    /// A request for everything.
+    pub fn of(command: Order) -> Request {
+        Request { command, groups: Vec::new(), node: None, sure: false }
+    }
 }
 
 /// The commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Report everything.
     Status,
@@ -39,6 +52,10 @@ pub enum Order {
     Stop,
     /// Read the configuration again.
     Reload,
+    /// Switch a node's power off and on.
+    Fence,
+    /// Believe that a node is off.
+    ConfirmDead,
 }
 
 impl Order {
@@ -51,6 +68,8 @@ impl Order {
             Order::Failback => "failback",
             Order::Stop => "stop",
             Order::Reload => "reload",
+            Order::Fence => "fence",
+            Order::ConfirmDead => "confirm-dead",
         }
     }
 }
@@ -107,7 +126,7 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
         Answer::no(format!("there is no group {unknown}"), known)
     })?;
     Ok(match request.command {
-        Order::Status | Order::Reload => None,
+        Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
         Order::Standby if request.groups.is_empty() => Some(Command::Standby),
         Order::Standby => Some(Command::HandOver(groups)),
         Order::Takeover => Some(Command::Takeover(groups)),

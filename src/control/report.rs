@@ -1,7 +1,12 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
-use super::safety::{Basis, Evidence, Gate, Judgement, PowerSource, Voter, judge};
+use super::fence::{self, FenceReport};
+use super::guards::{self, ReferenceReport};
+pub use super::quorum::Quorum;
+
+use super::quorum;
+use super::safety::{Basis, Gate};
 use super::{Snapshot, Troubles};
 use crate::config::lease::Silencer;
 use crate::config::{Config, Kind, Source, rule_name};
@@ -9,8 +14,8 @@ use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
-use crate::platform::slew;
 use crate::tell::{Names, Past};
+use crate::{fence as devices, reference};
 use serde::{Deserialize, Serialize};
 
 /// The version of this format.
@@ -34,8 +39,6 @@ pub struct Facts {
     pub rule: String,
     /// What else it takes to be safe.
     pub basis: Basis,
-    /// What can switch off the other nodes.
-    pub power: PowerSource,
     /// The resources of each group: name and kind.
     pub resources: Vec<Vec<ResourceReport>>,
     /// The nodes of each group, best first.
@@ -50,6 +53,12 @@ pub struct Facts {
     pub gate: GateFact,
     /// Why links could not be opened.
     pub troubles: Troubles,
+    /// This node.
+    pub node: String,
+    /// The devices that fence the other nodes.
+    pub fences: devices::Board,
+    /// The references.
+    pub references: reference::Board,
 }
 
 /// What is known of the lease gate.
@@ -83,7 +92,7 @@ impl GateFact {
     }
 
     /// Where it stands at this moment.
-    fn stands(&self) -> Gate {
+    pub(super) fn stands(&self) -> Gate {
         match self {
             GateFact::Unneeded => Gate::Unneeded,
             GateFact::Off(why) => Gate::Missing(why.clone()),
@@ -139,7 +148,6 @@ impl Facts {
             authenticated: config.keys.authenticated,
             rule: rule_name(config.rule).to_owned(),
             basis: Basis::of(config, silencer),
-            power: PowerSource::default(),
             resources: config.groups.iter().map(resources).collect(),
             prefer: config.groups.iter().map(prefer).collect(),
             realtime,
@@ -147,6 +155,9 @@ impl Facts {
             supervisor: None,
             gate: GateFact::Unneeded,
             troubles: Troubles::default(),
+            node: String::new(),
+            fences: devices::Board::default(),
+            references: reference::Board::default(),
         }
     }
 }
@@ -191,6 +202,8 @@ pub struct Report {
     pub nodes: Vec<NodeReport>,
     /// This node's links.
     pub links: Vec<LinkReport>,
+    /// What tells this node whether it is connected.
+    pub references: Vec<ReferenceReport>,
     /// Every group.
     pub groups: Vec<GroupReport>,
     /// What was counted since the start.
@@ -213,24 +226,6 @@ pub struct ConfigReport {
     pub digest: String,
 }
 
-/// Who may own a group.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Quorum {
-    /// The rule's name.
-    pub rule: String,
-    /// Whether two nodes can never own one group at once.
-    pub safe: bool,
-    /// Why, or why not: one sentence.
-    pub why: String,
-    /// Everything that stands against it, most important first, each with its cure.
-    pub warnings: Vec<String>,
-    /// Those of them that ask for somebody now and are not among the nodes' and links' problems.
-    pub urgent: Vec<String>,
-    /// Every voter was heard showing this list of voters.
-    pub in_force: bool,
-}
-
 /// One node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -249,8 +244,12 @@ pub struct NodeReport {
     pub config_differs: bool,
     /// It has another list of voters.
     pub other_voters: bool,
+    /// References that it reaches, or reached when it was heard last.
+    pub references: u8,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
+    /// How it can be fenced, and was.
+    pub fence: FenceReport,
 }
 
 /// One link to one peer.
@@ -295,6 +294,8 @@ pub struct GroupReport {
     pub lease_left_ms: Option<u64>,
     /// This node failed to start it.
     pub failed_here: bool,
+    /// Why this node does not take it from a silent one.
+    pub held_back: Option<String>,
     /// It was moved by hand and does not fail back on its own.
     pub pinned: bool,
     /// This node could serve its clients.
@@ -411,7 +412,7 @@ pub fn report(
         shutting_down: status.shutting_down,
         uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
-        quorum: quorum(snapshot, facts),
+        quorum: quorum::report(snapshot, facts),
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links
@@ -425,6 +426,7 @@ pub fn report(
                 LinkReport { name: facts.names.link(link).to_owned(), up, error }
             })
             .collect(),
+        references: guards::references(&facts.references, snapshot.at),
         groups: groups
             .map(|group| group_report(group, &status.groups[group.index()], facts))
             .collect(),
@@ -444,38 +446,6 @@ pub fn report(
     };
     report.problems = super::problems(&report);
     report
-}
-
-/// Whether two nodes can never own one group at once, as far as this node knows now.
-fn quorum(snapshot: &Snapshot, facts: &Facts) -> Quorum {
-    let status = &snapshot.status;
-    let nodes = facts.names.nodes.iter().enumerate();
-    let nodes = nodes.filter_map(|(index, name)| Some((NodeId::new(index)?, name, false)));
-    let witnesses = facts.basis.witnesses.iter().enumerate();
-    let witnesses = witnesses
-        .filter_map(|(place, name)| Some((crate::core::Config::witness(place)?, name, true)));
-    let others = nodes.chain(witnesses).filter(|(node, ..)| *node != status.me);
-    let voter = |(node, name, witness): (NodeId, &String, bool)| {
-        let known = &status.nodes[node.index()];
-        Voter {
-            name: name.clone(),
-            witness,
-            state: known.state,
-            differs: known.differs,
-            other_voters: known.other_voters,
-        }
-    };
-    let Judgement { safe, why, warnings, urgent } = judge(&Evidence {
-        basis: &facts.basis,
-        gate: facts.gate.stands(),
-        slew: slew::look().map_err(|error| error.to_string()),
-        voters: others.map(voter).collect(),
-        power: facts.power.look(),
-        in_force: status.in_force,
-        unsaved: status.unsaved,
-    });
-    let rule = facts.rule.clone();
-    Quorum { rule, safe, why, warnings, urgent, in_force: status.in_force }
 }
 
 /// When a namesake was last told of.
@@ -507,6 +477,8 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
         other_voters: known.other_voters,
+        fence: fence::report(node, snapshot, facts),
+        references: if is_me { snapshot.status.references } else { known.references },
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];
@@ -536,6 +508,7 @@ fn group_report(group: GroupId, known: &GroupStatus, facts: &Facts) -> GroupRepo
         local: phase(known.local).to_owned(),
         lease_left_ms: known.lease_left.map(|left| left.millis()),
         failed_here: known.failed_here,
+        held_back: guards::held_back(known, names),
         pinned: known.pinned,
         able: known.able,
         candidates: known

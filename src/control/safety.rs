@@ -6,9 +6,8 @@ use crate::config::lease::{KERNEL_LIFETIME, Silencer};
 use crate::config::{self, Config, StopFailure, format_duration};
 use crate::core::Rule;
 use crate::core::io::NodeState;
+use crate::fence::{DeviceState, Test};
 use crate::platform::slew::Slew;
-use std::fmt;
-use std::sync::Arc;
 
 /// How wrong a clock may run, in parts per million; the lease allows for it.
 const SLEW_MAX_PPM: u64 = 10_000;
@@ -57,6 +56,7 @@ impl Basis {
         Basis {
             rule: match config.rule {
                 config::Rule::AssumeDead => Rule::AssumeDead,
+                config::Rule::Fencing => Rule::Fencing,
                 config::Rule::Majority => Rule::Majority,
             },
             silencer,
@@ -69,11 +69,11 @@ impl Basis {
         }
     }
 
-    /// The judgement if everything works that is configured. `nodes`: their names; `gate`: as far
-    /// as it was tried.
-    pub fn as_configured(&self, nodes: &[String], gate: Gate) -> Judgement {
+    /// The judgement if everything works that is configured. `gate`: as far as it was tried.
+    pub fn as_configured(&self, config: &Config, gate: Gate) -> Judgement {
         // One of the nodes judges the others; which one makes no difference.
-        let names = nodes.iter().skip(1).map(|name| (name, false));
+        let others = || config.nodes.iter().enumerate().skip(1);
+        let names = others().map(|(_, name)| (name, false));
         let names = names.chain(self.witnesses.iter().map(|name| (name, true)));
         let voter = |(name, witness): (&String, bool)| Voter {
             name: name.clone(),
@@ -82,16 +82,21 @@ impl Basis {
             differs: false,
             other_voters: false,
         };
-        let good = |name: &String| {
-            let devices = vec![Device { name: String::new(), test: Test::Good }];
-            Power { node: name.clone(), devices }
+        let good = |device: &config::Device| DeviceState {
+            name: device.name(),
+            test: Test::Good,
+            ..DeviceState::default()
+        };
+        let power = |(index, name): (usize, &String)| Power {
+            node: name.clone(),
+            devices: config.devices_of(index).map(good).collect(),
         };
         let evidence = Evidence {
             basis: self,
             gate,
             slew: Ok(Slew::default()),
             voters: names.map(voter).collect(),
-            power: nodes.iter().skip(1).map(good).collect(),
+            power: others().map(power).collect(),
             in_force: true,
             unsaved: false,
         };
@@ -133,48 +138,7 @@ pub struct Power {
     /// The node.
     pub node: String,
     /// Its devices, in the order in which they are tried.
-    pub devices: Vec<Device>,
-}
-
-/// A device that switches power.
-#[derive(Clone, Debug)]
-pub struct Device {
-    /// How people call it.
-    pub name: String,
-    /// Its latest self-test.
-    pub test: Test,
-}
-
-/// What a self-test came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Test {
-    /// None has ended yet.
-    Pending,
-    /// The device could be used.
-    Good,
-    /// It could not, and why.
-    Failed(String),
-}
-
-/// Tells what can switch off each other node, as it is now; by default nothing can.
-#[derive(Clone, Default)]
-pub struct PowerSource(Option<Arc<dyn Fn() -> Vec<Power> + Send + Sync>>);
-
-impl PowerSource {
-    /// `look` runs on the control socket's thread.
-    pub fn new(look: impl Fn() -> Vec<Power> + Send + Sync + 'static) -> PowerSource {
-        PowerSource(Some(Arc::new(look)))
-    }
-
-    pub(super) fn look(&self) -> Vec<Power> {
-        self.0.as_ref().map(|look| look()).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for PowerSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.look()).finish()
-    }
+    pub devices: Vec<DeviceState>,
 }
 
 /// Everything that the judgement rests on.
@@ -262,8 +226,8 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
             evidence.voters.len() + 1
         ),
         Rule::AssumeDead | Rule::Fencing => format!(
-            "nobody takes over before the other node's power is proven to be off: its fence \
-             device has passed its self-test, {silent}frames are sealed; {own}"
+            "nobody takes over from a silent node before its power is proven to be off: a device \
+             for it has passed its self-test, frames are sealed; {own}"
         ),
     };
     judgement(reasons, why)
@@ -338,27 +302,18 @@ fn power(evidence: &Evidence<'_>) -> Vec<Reason> {
         if devices.iter().any(|device| device.test == Test::Good) {
             continue;
         }
-        let failed = devices.iter().find_map(|device| match &device.test {
-            Test::Failed(why) => Some((&device.name, why)),
-            Test::Pending | Test::Good => None,
-        });
-        reasons.push(match failed {
-            Some((device, why)) => Reason::new(
-                format!(
-                    "the power of {name} cannot be switched off: {device} fails its self-test ({why})"
-                ),
-                "mend the device; until then nobody takes over from a silent node",
-            )
-            .urgent(),
-            None if devices.is_empty() => {
-                let what = format!("nothing can switch off the power of {name}");
-                Reason::new(what, "add a [[fence]] table for it")
-            }
-            None => {
-                let what = format!("the fence device of {name} has not been tested yet");
-                Reason::new(what, "wait for its first self-test")
-            }
-        });
+        let told = |device: &DeviceState| match &device.test {
+            Test::Failed(why) => format!("{}: {why}", device.name),
+            Test::Pending => format!("{}: its self-test has not ended yet", device.name),
+            Test::Good => device.name.clone(),
+        };
+        let told: Vec<String> = devices.iter().map(told).collect();
+        let what = format!(
+            "two nodes never own a group, but if {name} fell silent now nobody would take over: no \
+             device could fence it ({})",
+            if told.is_empty() { "none is configured".to_owned() } else { told.join("; ") }
+        );
+        reasons.push(Reason::new(what, "look at the device; it is tested again and again"));
     }
     reasons
 }
@@ -384,8 +339,9 @@ fn memory(evidence: &Evidence<'_>) -> Option<Reason> {
 
 fn addresses(evidence: &Evidence<'_>) -> Option<Reason> {
     let basis = evidence.basis;
-    let waits = basis.rule == Rule::Majority && basis.silencer == Silencer::Lifetime;
-    if !basis.addresses || waits {
+    // Under `fencing` a node that does not silence its address is switched off, or nobody takes over.
+    let matters = basis.rule == Rule::Majority && basis.silencer == Silencer::Gate;
+    if !basis.addresses || !matters {
         return None;
     }
     let lifetime = format_duration(KERNEL_LIFETIME);
@@ -398,12 +354,7 @@ fn addresses(evidence: &Evidence<'_>) -> Option<Reason> {
                  to {lifetime}",
                 places.join("; ")
             );
-            let cure = match basis.rule {
-                Rule::Majority => {
-                    "mend that; or restart Latido here at a quiet moment: then its leases wait"
-                }
-                Rule::AssumeDead | Rule::Fencing => "see docs/gate.md",
-            };
+            let cure = "mend that; or restart Latido here at a quiet moment: then its leases wait";
             Some(Reason::new(what, cure).urgent())
         }
         Gate::Missing(why) => {

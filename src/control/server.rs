@@ -1,4 +1,5 @@
 //! Serves the control socket, on a thread of its own.
+use super::fence;
 use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
 use super::{Peer, Port, Snapshot, connect, hush, ring};
@@ -340,7 +341,11 @@ impl Desk {
     }
 
     fn request(&mut self, index: usize, request: &Request, now: Instant) {
-        let command = match command(request, &self.facts.names) {
+        let command = match request.command {
+            Order::Fence | Order::ConfirmDead => fence::command(request, &self.facts).map(Some),
+            _ => command(request, &self.facts.names),
+        };
+        let command = match command {
             Ok(command) => command,
             Err(answer) => return self.clients[index].reply(&answer),
         };

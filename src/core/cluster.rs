@@ -49,38 +49,38 @@ pub struct Cluster {
     pub(super) counters: Counters,
     pub(super) next_beat: Instant,
     /// What falls due next by the tables, since the last turn.
-    due: Deadline,
+    pub(super) due: Deadline,
     pub(super) beats: u64,
     /// Sequence number of the last frame sent.
     pub(super) sent: u64,
     /// A frame of ours was heard that we have not sent.
     pub(super) cloned: bool,
-    restart_told: bool,
-    goodbyes: u8,
-    exit_told: bool,
-    reply: Option<(u32, Reply)>,
+    pub(super) restart_told: bool,
+    pub(super) goodbyes: u8,
+    pub(super) exit_told: bool,
+    pub(super) reply: Option<(u32, Reply)>,
     pub(super) jobs: u32,
-    random: u64,
-    told_links: [[Told; LINKS_MAX]; VOTERS_MAX],
-    told_differs: [bool; VOTERS_MAX],
+    pub(super) random: u64,
+    pub(super) told_links: [[Told; LINKS_MAX]; VOTERS_MAX],
+    pub(super) told_differs: [bool; VOTERS_MAX],
     pub(super) fences: [Fence; VOTERS_MAX],
     pub(super) guard: Guard,
     /// Every node was heard showing this list of voters, now or at an earlier start.
     pub(super) in_force: bool,
-    force_untold: bool,
+    pub(super) force_untold: bool,
     /// Nodes that were heard showing it.
-    showing: NodeSet,
+    pub(super) showing: NodeSet,
     /// The memory is being written.
-    remembering: bool,
+    pub(super) remembering: bool,
     /// The memory could not be written: tried again then.
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
-    pet: bool,
+    pub(super) pet: bool,
 }
 
 /// What was last told of a path, and since when it is otherwise.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+pub(super) struct Told {
     state: LinkState,
     otherwise: Option<(LinkState, Instant)>,
 }
@@ -144,15 +144,15 @@ impl Cluster {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
         self.notice_pause(now);
-        if !matches!(input, Input::NotRemembered) {
-            self.remembered();
-        }
-        // A flood of worthless frames costs no decisions: nothing has changed, no time has passed.
         let mut changed = now > self.now;
         self.now = now;
+        if !matches!(input, Input::NotRemembered) {
+            changed |= self.remembered();
+        }
         match input {
             Input::Tick => {}
-            Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
+            // A flood of worthless frames costs no decisions: what time alone brings, a tick does.
+            Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
             Input::Able { group, able } => {
                 // The others count on it: told at once.
@@ -427,7 +427,7 @@ impl Cluster {
                 self.cloned = true;
             }
         }
-        !matches!(taken, Taken::Stale | Taken::Replaced)
+        !matches!(taken, Taken::Stale | Taken::Replaced | Taken::Doubled)
     }
 
     /// Sends a frame out of turn; but nobody makes us shout.
@@ -590,16 +590,23 @@ impl Cluster {
         let over = |group: GroupId| matches!(self.groups[group.index()].phase, Stopped | Blocked);
         if self.shutting_down && self.goodbyes == GOODBYES && self.config.group_ids().all(over) {
             self.goodbyes = GOODBYES - 1;
+            self.forget_goodbyes();
             self.urgent = true;
             self.next_beat = self.now;
         }
     }
 
-    /// Whether frames say goodbye now: everything is stopped, and nothing is blocked.
+    /// Whether frames say goodbye now: everything is stopped, nothing is blocked, and the memory
+    /// says so: no goodbye that crosses ours is left in it.
     pub(super) fn says_goodbye(&self) -> bool {
         let stopped =
             |group: GroupId| self.groups[group.index()].phase == super::io::Phase::Stopped;
-        self.goodbyes < GOODBYES && self.config.group_ids().all(stopped)
+        self.is_parting() && !self.dirty && self.config.group_ids().all(stopped)
+    }
+
+    /// Whether this node has begun to say goodbye.
+    pub(super) fn is_parting(&self) -> bool {
+        self.goodbyes < GOODBYES
     }
 
     /// A frame was sent: counts the goodbyes down.
@@ -650,7 +657,7 @@ impl Cluster {
     }
 
     /// What the watchdog is to be told now.
-    fn watchdog(&mut self) -> Option<Watchdog> {
+    pub(super) fn watchdog(&mut self) -> Option<Watchdog> {
         for id in self.config.group_ids() {
             if ::core::mem::take(&mut self.groups[id.index()].reset_unissued) {
                 return Some(Watchdog::Reset(id));

@@ -17,7 +17,7 @@ pub struct Settings {
     /// The witnesses' names; they are numbered from the last voter downwards, so that a list with
     /// one node more or less calls them the same.
     pub witnesses: Vec<NameHash, VOTERS_MAX>,
-    /// Every node of this list of voters was once heard showing it (`majority`): claims may be made.
+    /// Every node was once heard showing this list of voters (`majority`): claims may be made.
     pub in_force: bool,
     /// Between two heartbeats.
     pub interval: Duration,
@@ -40,8 +40,8 @@ pub struct Settings {
     pub fence_delay: Duration,
     /// A fence that failed is tried again after so long.
     pub fence_retry: Duration,
-    /// The longest time from [`Output::Watchdog`](super::io::Output::Watchdog) `Reset` until nothing
-    /// runs here any more; `None`: this node cannot reset itself.
+    /// The longest time from [`Reset`](super::io::Watchdog::Reset) until nothing runs here any
+    /// more; `None`: this node cannot reset itself.
     pub reset_takes: Option<Duration>,
     /// Timeout of the watchdog that is to be petted; `None`: there is none.
     pub watchdog: Option<Duration>,
@@ -217,8 +217,8 @@ impl Config {
         self.0.groups.get(group.index()).map_or(&[], |group| &group.prefer)
     }
 
-    /// The lease of `group`: detection, one interval and a round trip, and the stop, or the watchdog
-    /// if that takes longer; longer by what [`counted`](Self::counted) takes away.
+    /// The lease of `group`: detection, one interval and a round trip, and the stop, or the
+    /// watchdog if that takes longer; longer by what [`counted`](Self::counted) takes away.
     pub fn lease(&self, group: GroupId) -> Duration {
         let round_trip = self.0.interval;
         let last = self.stop_budget(group).max(self.0.watchdog.unwrap_or_default());

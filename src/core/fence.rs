@@ -3,6 +3,9 @@
 //! A *proof* names the incarnation that was known when the fence was asked for. It covers nothing
 //! that was heard since, and ends, first in the memory, when another incarnation is heard: that one
 //! has not been off. It is never passed on. A goodbye is a proof, and so is the operator's word.
+//!
+//! Two goodbyes that cross are none: the other node may come back and own by ours, unheard by us.
+//! Were our next start to believe the other's, both would take a group alone.
 use super::cluster::Cluster;
 use super::config::{Rule, StopFailure};
 use super::group::part;
@@ -18,27 +21,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fence {
     /// It was seen since this machine's start; its incarnation then.
-    seen: Option<Incarnation>,
+    pub(super) seen: Option<Incarnation>,
     /// It runs nothing: how that is known, and of which incarnation (`None`: of every earlier one).
-    proof: Option<(Proof, Option<Incarnation>)>,
+    pub(super) proof: Option<(Proof, Option<Incarnation>)>,
     /// Since when it is to be fenced.
-    wanted: Option<Instant>,
+    pub(super) wanted: Option<Instant>,
     /// The fence that is under way.
-    request: Option<Request>,
+    pub(super) request: Option<Request>,
     /// After one that failed: not before then.
-    retry_at: Option<Instant>,
-    told_unseen: bool,
+    pub(super) retry_at: Option<Instant>,
+    pub(super) told_unseen: bool,
+    /// What was off is heard again: until then it may come up in peace.
+    pub(super) spared_until: Option<Instant>,
 }
 
 /// A fence that was asked for.
 #[derive(Clone, Copy, Debug)]
-struct Request {
-    id: JobId,
+pub(super) struct Request {
+    pub(super) id: JobId,
     /// The incarnation that is struck, as far as it is known.
-    names: Option<Incarnation>,
+    pub(super) names: Option<Incarnation>,
     /// Another one was heard since.
-    outlived: bool,
-    issued: bool,
+    pub(super) outlived: bool,
+    pub(super) issued: bool,
 }
 
 /// What is remembered of it.
@@ -92,6 +97,7 @@ impl Cluster {
     /// An authentic frame of a node came: what it means for its proof and for a fence under way.
     /// Called before anything is taken from the frame, and long before it is answered.
     pub(super) fn heard_of(&mut self, header: &Header, taken: Taken) {
+        let parted = self.is_parting();
         let fence = &mut self.fences[header.node.index()];
         let goodbye = self.peers[header.node.index()].left;
         match taken {
@@ -108,15 +114,30 @@ impl Cluster {
         let ends = fence.proof.is_some_and(|(_, names)| names != this || !parting);
         if ends && !on(Mutation::KeepsProof) {
             fence.proof = None;
+            // Its first frames echo nothing of ours yet: that it is not alive is no silence.
+            fence.spared_until = Some(self.now + self.config.dead);
             self.dirty = true;
         }
         if proven && fence.seen != this {
             fence.seen = this;
             self.dirty = true;
         }
-        if proven && goodbye && fence.proof != Some((Proof::Goodbye, this)) {
+        if proven && goodbye && !parted && fence.proof != Some((Proof::Goodbye, this)) {
             fence.proof = Some((Proof::Goodbye, this));
             self.dirty = true;
+        }
+    }
+
+    /// This node is about to say goodbye: whoever said so just now may still take ours.
+    pub(super) fn forget_goodbyes(&mut self) {
+        // After that our frames are stale to it, whatever both clocks do.
+        let hears = self.config.dead + self.config.dead.ratio(3, 98);
+        for (fence, peer) in self.fences.iter_mut().zip(&self.peers) {
+            let lately = self.now.since(peer.heard_at) <= hears;
+            if lately && fence.proof() == Some(Proof::Goodbye) {
+                fence.proof = None;
+                self.dirty = true;
+            }
         }
     }
 
@@ -158,7 +179,7 @@ impl Cluster {
         }
         let peer = &self.peers[node.index()];
         if !peer.alive(self.now, self.config.dead) {
-            return self.is_silent(node);
+            return self.is_silent(node) && self.spared(node).is_none();
         }
         let mut groups = self.config.group_ids();
         groups.any(|id| {
@@ -169,6 +190,11 @@ impl Cluster {
             });
             forgotten || blocked && self.config.stop_failure == StopFailure::Fence
         })
+    }
+
+    /// Until when a node that was off and is heard again may come up in peace.
+    fn spared(&self, node: NodeId) -> Option<Instant> {
+        self.fences[node.index()].spared_until.filter(|until| self.now < *until)
     }
 
     /// Whether no frame of a node has been fresh for `dead`, counted only while we are awake and
@@ -304,7 +330,7 @@ impl Cluster {
 
     /// What falls due for a node's fence.
     pub(super) fn fence_deadline(&self, node: NodeId) -> Option<(Instant, Timer)> {
-        self.fence_at(node).map(|at| (at, Timer::Fence))
+        self.fence_at(node).or(self.spared(node)).map(|at| (at, Timer::Fence))
     }
 
     /// Whether this machine must be reset because `group` cannot be stopped in time: when.

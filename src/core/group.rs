@@ -18,7 +18,7 @@ use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 
 /// A claim of ours.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Claim {
     /// Sequence number of the first frame that carried it; `None`: not sent yet.
     pub(super) number: Option<u64>,
@@ -29,7 +29,7 @@ pub(super) struct Claim {
 }
 
 /// Our vote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Grant {
     pub(super) node: NodeId,
     pub(super) incarnation: Incarnation,
@@ -55,7 +55,7 @@ pub(super) struct Job {
 }
 
 /// The kinds of jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum JobKind {
     Probe,
     Start,

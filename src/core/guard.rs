@@ -6,10 +6,15 @@ use super::cluster::Cluster;
 use super::config::Rule;
 use super::id::{GroupId, GroupSet, NodeId};
 use super::io::{Doubt, Event, NodeState, Output, Timer};
-use super::time::Instant;
+use super::time::{Duration, Instant};
+
+/// Whoever still answers after so long is asked at leisure.
+const PATIENT_AFTER: Duration = Duration::from_millis(2_000);
+/// At leisure: this long without an answer is believed.
+const PATIENT_WINDOW: Duration = Duration::from_millis(1_000);
 
 /// What the guards know.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Guard {
     /// References that this node reaches.
     pub(super) references: u8,
@@ -20,7 +25,7 @@ pub(super) struct Guard {
     /// For whose addresses.
     groups: GroupSet,
     /// What the outside was told last.
-    told: (bool, GroupSet),
+    told: (bool, GroupSet, Duration),
 }
 
 impl Cluster {
@@ -37,8 +42,13 @@ impl Cluster {
             let groups_asked = self.config.group_ids().filter(stopped).filter(asked);
             groups = groups_asked.fold(groups, GroupSet::with);
         }
-        let wanted = silent && (!groups.is_empty() || self.told_references() > 0);
+        // Whoever runs everything already needs to know nothing.
+        let takes = self.config.group_ids().any(|id| {
+            self.groups[id.index()].phase == super::io::Phase::Stopped && self.score(id) > 0
+        });
+        let wanted = silent && takes && (!groups.is_empty() || self.told_references() > 0);
         if !wanted {
+            groups = GroupSet::EMPTY;
             self.guard.asking = None;
         } else if self.guard.asking.is_none() {
             self.guard.asking = Some(self.now);
@@ -82,12 +92,15 @@ impl Cluster {
 
     /// What is still to be told of asking.
     pub(super) fn ask(&mut self) -> Option<Output> {
-        let (on, groups) = (self.guard.asking.is_some(), self.guard.groups);
-        if self.guard.told == (on, groups) {
+        let on = self.guard.asking.is_some();
+        let groups = if on { self.guard.groups } else { GroupSet::EMPTY };
+        let every = self.window().ratio(1, 4);
+        let tell = (on, groups, if on { every } else { Duration::ZERO });
+        if self.guard.told == tell {
             return None;
         }
-        self.guard.told = (on, groups);
-        Some(Output::Ask { on, groups, every: self.config.ask_window().ratio(1, 4) })
+        self.guard.told = tell;
+        Some(Output::Ask { on, groups, every })
     }
 
     /// Somebody answered for an address of a group.
@@ -126,7 +139,13 @@ impl Cluster {
             return Some(Doubt::References(ours, theirs));
         }
         let since = self.unanswered_since(id)?;
-        (self.now < since + self.config.ask_window()).then_some(Doubt::Answers)
+        (self.now < since + self.window()).then_some(Doubt::Answers)
+    }
+
+    /// How long nobody must have answered.
+    fn window(&self) -> Duration {
+        let long = self.guard.asking.is_some_and(|since| self.now.since(since) >= PATIENT_AFTER);
+        if long { PATIENT_WINDOW } else { self.config.ask_window() }
     }
 
     /// Since when nobody answers for the group's addresses, although they are asked for.
@@ -143,11 +162,15 @@ impl Cluster {
     pub(super) fn guard_deadline(&self, id: GroupId) -> Option<(Instant, Timer)> {
         let group = &self.groups[id.index()];
         let since = group.answered.max(group.asked_since)?;
-        Some((since + self.config.ask_window(), Timer::Silence))
+        Some((since + self.window(), Timer::Silence))
     }
 
     /// Notes and tells what holds this node back from taking `id` from a silent node.
     pub(super) fn watch_doubt(&mut self, id: GroupId) {
+        if self.config.rule != Rule::AssumeDead || self.guard.asking.is_none() {
+            self.groups[id.index()].held_back = None;
+            return;
+        }
         let candidate = self.groups[id.index()].claim.is_none()
             && self.ready
             && self.rank(id, self.config.me).is_some();

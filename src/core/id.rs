@@ -6,7 +6,8 @@ macro_rules! index {
     ($(#[$doc:meta])* $name:ident, $set:ident, $bits:ty, $max:expr) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
+            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize,
+            Deserialize,
         )]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[serde(try_from = "u8", into = "u8")]
@@ -45,7 +46,7 @@ macro_rules! index {
         }
 
         /// A set of them, one bit each.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub struct $set(pub $bits);
 
@@ -112,7 +113,7 @@ index! {
 }
 
 /// A random number that a node draws each time it starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Incarnation(#[serde(with = "postcard::fixint::le")] pub u64);
 
@@ -122,7 +123,9 @@ pub struct Incarnation(#[serde(with = "postcard::fixint::le")] pub u64);
 pub struct JobId(pub u32);
 
 /// Names one ownership of a group; never repeats with another owner. Ordered by count, then node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Term {
     /// One more than every count known when the claim was made.

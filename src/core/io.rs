@@ -184,9 +184,9 @@ pub enum Output {
         /// The number the report must carry.
         job: JobId,
     },
-    /// Ask the LAN for the addresses of these groups (RFC 5227) and the references for an answer, at
-    /// once and again `every` so long, until told otherwise; no groups: only the references. `on`
-    /// false: stop asking.
+    /// Ask the LAN for the addresses of these groups (RFC 5227) and the references for an answer,
+    /// at once and again `every` so long, until told otherwise; no groups: only the references.
+    /// `on` false: stop asking.
     Ask {
         /// Begin, or end.
         on: bool,
@@ -331,7 +331,7 @@ pub struct Held {
 }
 
 /// Why a silent node is not presumed dead under `assume-dead`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Doubt {
     /// Somebody still answers for an address of the group.
@@ -341,7 +341,7 @@ pub enum Doubt {
 }
 
 /// Where the certainty comes from that a node runs nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Proof {
     /// Its power was off.
@@ -365,7 +365,7 @@ pub enum Reason {
 }
 
 /// Why a group is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum StopReason {
     /// The lease is over or about to be.
@@ -415,7 +415,7 @@ pub enum Timer {
 }
 
 /// What is known of a node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NodeState {
     /// Never heard.
@@ -447,7 +447,7 @@ pub enum LinkState {
 }
 
 /// What a node does with a group. The frames carry it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Phase {
     /// Not known yet: the daemon has just started.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes of the largest memory.
 pub const MEMORY_MAX: usize = 2048;
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// What is remembered.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub(super) struct Memory {
     /// Of each node that was seen since the machine's start: its incarnation, and what proves that
     /// it runs nothing.
     seen: [Option<Seen>; VOTERS_MAX],
+    /// Since when this machine does not know to whom it granted what is marked so: a second restart
+    /// must not end the silence that the first one began.
+    forgotten: Option<Instant>,
     groups: Vec<Remembered, GROUPS_MAX>,
 }
 
@@ -44,6 +47,7 @@ struct Remembered {
     held: Option<Instant>,
     pinned: bool,
     declined: bool,
+    forgotten: bool,
 }
 
 impl Cluster {
@@ -64,6 +68,7 @@ impl Cluster {
                     held: group.adoptable.map(|(_, held)| held),
                     pinned: group.pinned,
                     declined: group.declined,
+                    forgotten: group.forgotten.is_some(),
                 }
             };
         let memory = Memory {
@@ -72,6 +77,7 @@ impl Cluster {
             incarnation: self.incarnation,
             standby: self.standby,
             seen: ::core::array::from_fn(|index| self.fences.get(index).and_then(Fence::seen)),
+            forgotten: self.groups.iter().filter_map(|group| group.forgotten).max(),
             groups: self.config.groups.iter().zip(&self.groups).map(remembered).collect(),
         };
         postcard::to_slice(&memory, out).ok().map(|written| written.len())
@@ -98,7 +104,7 @@ impl Cluster {
             let Some(place) = place else { continue };
             let Some(old) = memory.groups.get(place).copied() else { continue };
             let group = &mut self.groups[id.index()];
-            group.forgotten = None;
+            group.forgotten = memory.forgotten.filter(|_| old.forgotten);
             group.term = old.term;
             group.pinned = old.pinned;
             group.declined = old.declined;

@@ -32,9 +32,11 @@ pub mod time;
 mod transmit;
 mod voter;
 pub mod wire;
+pub mod witness;
 
 pub use cluster::Cluster;
 pub use config::{Config, ConfigError, GroupSettings, Identity, Rule, Settings, StopFailure};
 #[cfg(any(test, feature = "_sim"))]
-pub use inspect::Inspected;
+pub use inspect::{Inspected, identify_body};
 pub use memory::MEMORY_MAX;
+pub use witness::Witness;

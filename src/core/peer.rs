@@ -39,8 +39,8 @@ pub(super) enum Taken {
 
 /// An incarnation that has not proven that it hears us. Two at a time, so that somebody who replays
 /// a recording cannot keep the real one from being answered.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) struct Candidate {
     incarnation: Incarnation,
     sequence: u64,
     at: Instant,
@@ -49,8 +49,8 @@ struct Candidate {
 
 /// How a link to the peer does.
 #[derive(Clone, Copy, Debug, Default)]
-struct Path {
-    heard: Option<Instant>,
+pub(super) struct Path {
+    pub(super) heard: Option<Instant>,
     rtt: Option<Duration>,
 }
 
@@ -77,14 +77,14 @@ pub(super) struct Peer {
     pub(super) told: NodeState,
     /// When that came.
     pub(super) heard_at: Instant,
-    fresh_at: Option<Instant>,
-    timely_at: Option<Instant>,
-    echoed: u64,
-    paths: [Path; LINKS_MAX],
-    hears_us_on: LinkSet,
-    candidates: [Option<Candidate>; 2],
-    turn: usize,
-    replaced: Deque<Incarnation, REPLACED_MAX>,
+    pub(super) fresh_at: Option<Instant>,
+    pub(super) timely_at: Option<Instant>,
+    pub(super) echoed: u64,
+    pub(super) paths: [Path; LINKS_MAX],
+    pub(super) hears_us_on: LinkSet,
+    pub(super) candidates: [Option<Candidate>; 2],
+    pub(super) turn: usize,
+    pub(super) replaced: Deque<Incarnation, REPLACED_MAX>,
 }
 
 /// What a peer needs to know of us to judge its frames.
@@ -316,7 +316,9 @@ impl Peer {
     pub(super) fn link(&self, link: LinkId, now: Instant, slack: Duration) -> LinkState {
         let path = self.paths[link.index()];
         let heard = path.heard.is_some_and(|heard| now.since(heard) < slack);
-        let hears = self.hears_us_on.contains(link) && self.alive(now, slack);
+        // A witness numbers its links by itself: where it is heard, it hears.
+        let named = self.hears_us_on.contains(link) || self.body.flags.witness() && heard;
+        let hears = named && self.alive(now, slack);
         match (heard, hears) {
             (true, true) => LinkState::Up,
             (false, false) => LinkState::Down,

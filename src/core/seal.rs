@@ -35,7 +35,6 @@ impl Keys {
         if keys.len() > KEYS_MAX || !keys.iter().any(|key| key.0 == sealing) {
             return None;
         }
-        let cipher = |key: &[u8; 32]| XChaCha20Poly1305::new(&(*key).into());
         let accepted = keys.iter().map(|(number, key)| (*number, cipher(key))).collect();
         Some(Keys { sealing, accepted })
     }
@@ -51,15 +50,8 @@ impl Keys {
 
     /// Writes the whole frame into `out` and returns its length; `None` if the body does not fit.
     pub fn seal(&self, header: &Header, body: &Body, out: &mut FrameBuf) -> Option<usize> {
-        let head = header.encode();
-        let (start, rest) = out.split_first_chunk_mut::<HEADER_LEN>()?;
-        *start = head;
-        let len = body.encode(rest.get_mut(..BODY_MAX)?)?;
-        let (text, end) = rest.split_at_mut_checked(len)?;
-        let cipher = self.cipher(self.sealing)?;
-        let tag = cipher.encrypt_inout_detached(&nonce(header), &head, text.into()).ok()?;
-        end.get_mut(..SEAL_LEN)?.copy_from_slice(&tag);
-        Some(FRAME_MIN + len)
+        let len = body.encode(out.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?)?;
+        close(self.cipher(self.sealing)?, header, len, out)
     }
 
     /// Opens `frame`, whose header was read before, and returns the body's bytes in `out`.
@@ -72,16 +64,46 @@ impl Keys {
         frame: &[u8],
         out: &'a mut FrameBuf,
     ) -> Result<&'a [u8], VerifyError> {
-        let cipher = self.cipher(header.key).ok_or(VerifyError::UnknownKey)?;
-        let (head, rest) = frame.split_at_checked(HEADER_LEN).ok_or(VerifyError::Seal)?;
-        let (text, tag) = rest.split_last_chunk::<SEAL_LEN>().ok_or(VerifyError::Seal)?;
-        let out = out.get_mut(..text.len()).ok_or(VerifyError::Seal)?;
-        out.copy_from_slice(text);
-        cipher
-            .decrypt_inout_detached(&nonce(header), head, (&mut *out).into(), &Tag::from(*tag))
-            .map_err(|_| VerifyError::Seal)?;
-        Ok(out)
+        open(self.cipher(header.key).ok_or(VerifyError::UnknownKey)?, header, frame, out)
     }
+}
+
+/// The cipher of a key.
+pub(super) fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new(&(*key).into())
+}
+
+/// Seals the frame whose body of `len` bytes stands in its place in `out`; the frame's length.
+pub(super) fn close(
+    cipher: &XChaCha20Poly1305,
+    header: &Header,
+    len: usize,
+    out: &mut FrameBuf,
+) -> Option<usize> {
+    let head = header.encode();
+    let (start, rest) = out.split_first_chunk_mut::<HEADER_LEN>()?;
+    *start = head;
+    let (text, end) = rest.split_at_mut_checked(len)?;
+    let tag = cipher.encrypt_inout_detached(&nonce(header), &head, text.into()).ok()?;
+    end.get_mut(..SEAL_LEN)?.copy_from_slice(&tag);
+    Some(FRAME_MIN + len)
+}
+
+/// Opens `frame`, whose header was read before, and returns the body's bytes in `out`.
+pub(super) fn open<'a>(
+    cipher: &XChaCha20Poly1305,
+    header: &Header,
+    frame: &[u8],
+    out: &'a mut FrameBuf,
+) -> Result<&'a [u8], VerifyError> {
+    let (head, rest) = frame.split_at_checked(HEADER_LEN).ok_or(VerifyError::Seal)?;
+    let (text, tag) = rest.split_last_chunk::<SEAL_LEN>().ok_or(VerifyError::Seal)?;
+    let out = out.get_mut(..text.len()).ok_or(VerifyError::Seal)?;
+    out.copy_from_slice(text);
+    cipher
+        .decrypt_inout_detached(&nonce(header), head, (&mut *out).into(), &Tag::from(*tag))
+        .map_err(|_| VerifyError::Seal)?;
+    Ok(out)
 }
 
 fn nonce(header: &Header) -> XNonce {

@@ -239,7 +239,8 @@ impl Cluster {
     }
 
     /// Whether `node` said goodbye or has been silent for `dead` (under `fencing`: is proven to run
-    /// nothing): it does not stand in the way of a claim. Under `majority` our vote stays bound to it all the same.
+    /// nothing): it does not stand in the way of a claim. Under `majority` our vote stays bound to
+    /// it all the same.
     pub(super) fn is_gone(&self, node: NodeId) -> bool {
         if self.config.rule == Rule::Fencing || self.is_proven(node) {
             return self.is_proven(node);

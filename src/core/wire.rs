@@ -127,7 +127,7 @@ pub struct Body {
 }
 
 /// What a node as a whole says of itself: bits of [`Body::flags`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeFlags(u8);
 
 macro_rules! flags {
@@ -162,12 +162,12 @@ flags!(NodeFlags {
 });
 
 /// Hash of a name (CRC-32C): what a group or a witness is called in frames and memories.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NameHash(#[serde(with = "postcard::fixint::le")] pub u32);
 
 /// What the sender heard of one incarnation of one voter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heard {
     /// Whom.
     pub node: NodeId,
@@ -182,7 +182,7 @@ pub struct Heard {
 }
 
 /// What the sender does with one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupPart {
     /// Which group: groups have other places where the configuration is another.
     pub name: NameHash,
@@ -199,7 +199,7 @@ pub struct GroupPart {
 }
 
 /// Bits of [`GroupPart::flags`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GroupFlags(u8);
 
 flags!(GroupFlags {
@@ -212,7 +212,7 @@ flags!(GroupFlags {
 });
 
 /// A claim to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClaimPart {
     /// The claim's number (the sequence number of its first frame) lies so far before this frame's.
     pub behind: u64,
@@ -221,7 +221,7 @@ pub struct ClaimPart {
 }
 
 /// A grant of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GrantPart {
     /// To nobody, or to the sender itself.
     #[default]

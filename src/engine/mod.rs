@@ -9,6 +9,7 @@ mod reload;
 mod senses;
 mod settings;
 mod turn;
+mod voters;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -18,11 +19,13 @@ use crate::core::id::{GroupId, GroupSet};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Identity};
+use crate::fence::{Fences, Own};
 use crate::link::Opener;
 use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
+use crate::reference::Guards;
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -49,6 +52,17 @@ pub struct Options {
     pub node: Option<String>,
     /// The runtime directory.
     pub runtime_dir: PathBuf,
+    /// Where the list of voters in force is noted.
+    pub state_dir: PathBuf,
+}
+
+/// The core's settings by a checked configuration, for tests that hold the two checks together.
+///
+/// # Errors
+/// What the configuration check should have refused.
+#[cfg(feature = "_sim")]
+pub fn core_config(config: &Config, me: usize) -> Result<crate::core::Config, String> {
+    settings::settings(config, me, true, Silencer::Gate)
 }
 
 /// Runs the engine until it ends; the exit code is for the supervisor.
@@ -112,10 +126,11 @@ fn serve(
     let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     let wanted = [signal::TERMINATE, signal::INTERRUPT, signal::HANGUP];
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
+    let voters = voters::VoterList::new(config, &options.state_dir, me);
+    let in_force = voters.look()? == voters::Noted::InForce;
     // Refused, if at all, before anything has begun.
-    let tag = settings::settings(config, me, Silencer::Lifetime)?.tag;
+    settings::settings(config, me, in_force, Silencer::Lifetime)?;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
-    let vouch = runtime.vouch().map_err(|error| error.to_string())?;
     // What a predecessor has left is no longer news.
     let _ = runtime.note_not_stopped(&[]);
     let unnoted = note(runtime, &supervisor::addresses(config), supervisor::guardian_pid());
@@ -124,61 +139,107 @@ fn serve(
         tell::start(teller_settings, Names::of(config)).map_err(say("cannot start the log"))?;
     teller.receive_log(config.log.debug);
     introduce(config, me, &teller);
+    let voters = voters.notary(teller.clone()).map_err(say("cannot start a thread"))?;
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
-    // Other threads start before the priority is raised: only the engine's own is.
-    let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-    let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-    let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
-    let resources = resources(config, me, shared.clone(), report_sender)?;
-    let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
-    let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
-    senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
-
-    let gate = LeaseGate::open(config, runtime.path(), &teller);
-    let settings = settings::settings(config, me, gate.silencer())?;
-    let running: Arc<AtomicU64> = Arc::default();
-    let facts = facts(config, &teller, &gate, started);
-    let (server, control, troubles) =
-        control(options, config, me, runtime, &teller, &running, facts)
-            .map_err(say("cannot open the control socket"))?;
-
-    let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
-    let identity = Identity {
-        incarnation: draw()?,
-        memory: remembered.as_deref(),
-        held_until: held_until(&vouch),
-        seed: draw()?.0,
-    };
-    let cluster = Cluster::new(settings, &identity, clock::now());
-    let mut engine = Engine::new(Parts {
-        cluster,
-        groups: config.groups.len(),
-        interval: settings::span(config.timing.interval),
-        resources,
-        opener,
-        reports,
-        senses,
-        control,
-        troubles,
-        signals,
-        guardian: supervisor::guardian(),
-        notify: Notify::from_env(),
-        tongue,
-        vouch,
-        shared,
-        running,
-        gate,
-    })
-    .map_err(say("cannot start the loop"))?;
+    let ground = Ground { options, config, me, runtime, teller: &teller };
+    let (parts, server) = ground.parts(in_force, remembered, voters, signals, tongue, started)?;
+    let mut engine = Engine::new(parts).map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
         tell_not_stopped(runtime, config, engine.not_stopped());
     }
-    engine.dismiss().end(code == 0, &teller);
+    engine.dismiss(code == 0).end(code == 0, &teller);
     drop(server);
     teller.finish();
     Ok(code)
+}
+
+/// What every part is made of.
+struct Ground<'a> {
+    options: &'a Options,
+    config: &'a Config,
+    me: usize,
+    runtime: &'a RuntimeDir,
+    teller: &'a Teller,
+}
+
+impl Ground<'_> {
+    /// Everything that the loop works with. Other threads start here, before the priority is
+    /// raised: only the engine's own is.
+    fn parts(
+        &self,
+        in_force: bool,
+        remembered: Option<Vec<u8>>,
+        voters: std::sync::mpsc::SyncSender<()>,
+        signals: Signals,
+        tongue: tell::Tongue,
+        started: Instant,
+    ) -> Result<(Parts, Server), String> {
+        let Ground { options, config, me, runtime, teller } = *self;
+        let say = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
+        let (reports, report_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
+        let resources = resources(config, me, shared.clone(), report_sender)?;
+        let tag = config.cluster_tag();
+        let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
+        let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
+        let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
+        let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
+        senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
+        let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
+        let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
+            .map_err(say("cannot ask references and probe addresses"))?;
+
+        let gate = LeaseGate::open(config, runtime.path(), teller);
+        let settings = settings::settings(config, me, in_force, gate.silencer())?;
+        let running: Arc<AtomicU64> = Arc::default();
+        let mut facts = facts(config, teller, &gate, started);
+        facts.fences = fences.board().clone();
+        facts.node = config.nodes.get(me).cloned().unwrap_or_default();
+        facts.references = guards.board();
+        let (server, control, troubles) =
+            control(options, config, me, runtime, teller, &running, facts)
+                .map_err(say("cannot open the control socket"))?;
+
+        let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
+        let vouch = runtime.vouch().map_err(|error| error.to_string())?;
+        let identity = Identity {
+            incarnation: draw()?,
+            memory: remembered.as_deref(),
+            held_until: held_until(&vouch),
+            seed: draw()?.0,
+        };
+        let cluster = Cluster::new(settings, &identity, clock::now());
+        let parts = Parts {
+            cluster,
+            groups: config.groups.len(),
+            interval: settings::span(config.timing.interval),
+            resources,
+            opener,
+            reports,
+            senses,
+            guards,
+            findings,
+            control,
+            troubles,
+            signals,
+            guardian: supervisor::guardian(),
+            voters,
+            notify: Notify::from_env(),
+            tongue,
+            vouch,
+            shared,
+            running,
+            gate,
+            fences,
+            fenced,
+            own,
+        };
+        Ok((parts, server))
+    }
 }
 
 /// Leaves word for `latido stop` of what may still run here.
@@ -223,6 +284,23 @@ fn note(
 /// Until when the predecessor's engine vouched for each group, read before it is overwritten.
 fn held_until(vouch: &Vouch) -> [Instant; GROUPS_MAX] {
     std::array::from_fn(|index| Instant::from_micros(vouch.get(index)))
+}
+
+fn fences(
+    config: &Config,
+    me: usize,
+    reports: crate::platform::mailbox::Sender<crate::fence::Report>,
+) -> std::io::Result<Fences> {
+    let report = move |report| {
+        reports.put(report);
+    };
+    Fences::start(config, me, report)
+}
+
+/// The command by which this machine ends itself, made ready.
+fn own(config: &Config, me: usize) -> std::io::Result<Option<Own>> {
+    let node = config.nodes.get(me).map_or("", String::as_str);
+    config.fencing.own.as_ref().map(|own| Own::start(own, node)).transpose()
 }
 
 fn resources(
@@ -306,6 +384,10 @@ fn introduce(config: &Config, me: usize, teller: &Teller) {
             "rule assume-dead: a silent peer is assumed dead; with every path cut, both nodes own \
              everything",
         ),
+        config::Rule::Fencing => teller.say(
+            Level::Info,
+            "rule fencing: nobody takes over from a silent peer before it is proven to be off",
+        ),
         config::Rule::Majority => teller.say(
             Level::Info,
             "rule majority: a group belongs to whom more than half of the nodes grant it",
@@ -347,7 +429,12 @@ mod tests {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
         std::fs::set_permissions(&keys, private).expect("mode");
         let source = Source::Latido(config);
-        let options = Options { source, node: Some("a".into()), runtime_dir: "/dev/null/x".into() };
+        let options = Options {
+            source,
+            node: Some("a".into()),
+            runtime_dir: "/dev/null/x".into(),
+            state_dir: "/dev/null/x".into(),
+        };
         assert_eq!(run(&options), supervisor::EXIT_BUSY);
         assert_eq!(final_at_first(true, supervisor::EXIT_BUSY), 1);
         std::fs::remove_dir_all(&dir).expect("remove");

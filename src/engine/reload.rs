@@ -65,7 +65,7 @@ impl Reload {
             ));
         }
         self.keys_reach_the_peer(&new)?;
-        super::settings::settings(&new, me, Silencer::Lifetime)
+        super::settings::settings(&new, me, false, Silencer::Lifetime)
             .map_err(|error| Answer::no(format!("nothing was changed: {error}"), "mend it"))?;
         if let Some(group) = self.disturbed(&new) {
             return Err(Answer::no(

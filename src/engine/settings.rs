@@ -1,6 +1,6 @@
 //! From the checked configuration to the core's settings.
 use crate::config::lease::Silencer;
-use crate::config::{Config, Failback, Rule, StopFailure};
+use crate::config::{Config, Failback, Group, Resource, Rule, StopFailure};
 use crate::core::id::NodeId;
 use crate::core::seal::Keys;
 use crate::core::time::Duration;
@@ -14,14 +14,16 @@ const BLACKOUT: Duration = Duration::from_millis(10_000);
 /// A fence that failed is tried again after so long.
 const FENCE_RETRY: Duration = Duration::from_millis(10_000);
 
-/// The core's settings for this node. `silencer`: what ends its addresses here; another node may
-/// have another, so every claim says how long its lease is.
+/// The core's settings for this node. `in_force`: the list of voters was shown by every node.
+/// `silencer`: what ends its addresses here; another node may have another, so every claim says how
+/// long its lease is.
 ///
 /// # Errors
 /// What the configuration check should have refused.
 pub(super) fn settings(
     config: &Config,
     me: usize,
+    in_force: bool,
     silencer: Silencer,
 ) -> Result<crate::core::Config, String> {
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
@@ -31,8 +33,8 @@ pub(super) fn settings(
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
             stop_budget: span(config.stop_budget(group, silencer)),
-            ask: false,
-            reset: false,
+            ask: config.probe && has_address(group),
+            reset: config.reset_budget(group).is_some(),
         })
     });
     let timing = &config.timing;
@@ -40,7 +42,7 @@ pub(super) fn settings(
         me: node(me)?,
         nodes: config.nodes.len(),
         witnesses: heapless::Vec::new(),
-        in_force: true,
+        in_force,
         interval: span(timing.interval),
         warn: span(timing.warn),
         dead: span(timing.dead),
@@ -48,19 +50,22 @@ pub(super) fn settings(
         failback_delay: span(timing.failback_delay),
         rule: match config.rule {
             Rule::AssumeDead => crate::core::Rule::AssumeDead,
+            Rule::Fencing => crate::core::Rule::Fencing,
             Rule::Majority => crate::core::Rule::Majority,
         },
         blackout: blackout(config),
         stop_failure: match config.stop_failure {
             StopFailure::Release => core::StopFailure::Release,
             StopFailure::Block => core::StopFailure::Block,
+            StopFailure::Reset => core::StopFailure::Reset,
+            StopFailure::Fence => core::StopFailure::Fence,
         },
-        fence_delay: Duration::ZERO,
+        fence_delay: span(config.fencing.delay),
         fence_retry: FENCE_RETRY,
-        reset_takes: None,
+        reset_takes: config.fencing.own.as_ref().map(|own| span(own.takes)),
         watchdog: None,
-        references: 0,
-        settle: None,
+        references: u8::try_from(config.references.hosts.len()).unwrap_or(u8::MAX),
+        settle: config.references.settle.map(span),
         groups: groups.collect::<Result<_, String>>()?,
         every: config.links.iter().map(|link| link.medium.every(timing.interval)).collect(),
         tag: config.cluster_tag(),
@@ -72,7 +77,8 @@ pub(super) fn settings(
     crate::core::Config::new(settings).map_err(|error| {
         match error {
             ConfigError::Voters => {
-                "rule assume-dead is for exactly two nodes, majority for three to eight"
+                "rules assume-dead and fencing are for exactly two nodes, majority for three to \
+                 eight"
             }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",
@@ -92,6 +98,11 @@ fn blackout(config: &Config) -> Duration {
         (ungated > gated).then(|| span(ungated))
     });
     longer.fold(BLACKOUT, Duration::max)
+}
+
+/// Whether the LAN can be asked who has it.
+fn has_address(group: &Group) -> bool {
+    group.resources.iter().any(Resource::is_address)
 }
 
 pub(super) fn span(span: std::time::Duration) -> Duration {

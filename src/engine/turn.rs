@@ -5,16 +5,18 @@ use super::reload::RESTART;
 use super::senses::Sense;
 use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
 use crate::core::MEMORY_MAX;
-use crate::core::id::{GroupSet, LinkId, LinkSet};
-use crate::core::io::{Command, Input, Output};
+use crate::core::id::{GroupSet, JobId, LinkId, LinkSet, NodeId};
+use crate::core::io::{Command, Fenced, Input, Output, Watchdog};
 use crate::core::limits::{FRAME_MAX, LINKS_MAX};
 use crate::core::time::{Duration, Instant};
 use crate::core::wire::FrameBuf;
 use crate::core::{self, Cluster};
+use crate::fence::{self, Fences, Own};
 use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
 use crate::platform::signal::{self, Signals};
+use crate::reference::{Finding, Guards};
 use crate::resource::{Report, Resources};
 use crate::runtime::{Memory, Vouch};
 use crate::tell::notify::Notify;
@@ -44,6 +46,8 @@ const CONTROL: u64 = 103;
 const SIGNALS: u64 = 104;
 const TIMER: u64 = 105;
 const GUARDIAN: u64 = 106;
+const FENCES: u64 = 107;
+const FINDINGS: u64 = 108;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -54,16 +58,24 @@ pub(super) struct Parts {
     pub(super) opener: Opener,
     pub(super) reports: Mailbox<Report>,
     pub(super) senses: Mailbox<Sense>,
+    // Before the threads that put into it: none of them may wait for it when they are to end.
+    pub(super) findings: Mailbox<Finding>,
+    pub(super) guards: Guards,
     pub(super) control: Control,
     pub(super) troubles: Troubles,
     pub(super) signals: Signals,
     pub(super) guardian: Option<OwnedFd>,
+    /// Notes that the list of voters is in force.
+    pub(super) voters: std::sync::mpsc::SyncSender<()>,
     pub(super) notify: Notify,
     pub(super) tongue: Tongue,
     pub(super) vouch: Vouch,
     pub(super) shared: Arc<[AtomicU64]>,
     pub(super) running: Arc<AtomicU64>,
     pub(super) gate: LeaseGate,
+    pub(super) fences: Fences,
+    pub(super) fenced: Mailbox<fence::Report>,
+    pub(super) own: Option<Own>,
 }
 
 /// The loop's state.
@@ -89,6 +101,8 @@ pub(super) struct Engine {
     abandoned: GroupSet,
     /// Groups that could not be stopped, and are not released.
     blocked: GroupSet,
+    /// A fence that nothing here can carry out.
+    unarmed: Option<(NodeId, JobId)>,
     exit: Option<u8>,
 }
 
@@ -114,23 +128,29 @@ impl Engine {
             next_pet: now,
             abandoned: GroupSet::EMPTY,
             blocked: GroupSet::EMPTY,
+            unarmed: None,
             exit: None,
             parts,
         };
         engine.watch(OPENER, engine.parts.opener.fd())?;
         engine.watch(REPORTS, engine.parts.reports.as_fd())?;
         engine.watch(SENSES, engine.parts.senses.as_fd())?;
+        engine.watch(FINDINGS, engine.parts.findings.as_fd())?;
         engine.watch(CONTROL, engine.parts.control.as_fd())?;
         engine.watch(SIGNALS, engine.parts.signals.as_fd())?;
         engine.watch(TIMER, engine.timer.as_fd())?;
+        engine.watch(FENCES, engine.parts.fenced.as_fd())?;
         if let Some(guardian) = &engine.parts.guardian {
             engine.watch(GUARDIAN, guardian.as_fd())?;
         }
         Ok(engine)
     }
 
-    /// Ends everything but the gate, which comes last.
-    pub(super) fn dismiss(self) -> LeaseGate {
+    /// Ends everything but the gate, which comes last. `orderly`: no other engine follows.
+    pub(super) fn dismiss(mut self, orderly: bool) -> LeaseGate {
+        if orderly {
+            self.parts.fences.finish();
+        }
         self.parts.gate
     }
 
@@ -216,6 +236,7 @@ impl Engine {
                 }
             }
             SENSES => self.senses_ready(memory),
+            FINDINGS => self.findings(memory),
             CONTROL => {
                 self.parts.control.hush();
                 while let Some((id, command)) = self.parts.control.take() {
@@ -225,6 +246,7 @@ impl Engine {
                     self.exit = Some(super::EXIT_AGAIN);
                 }
             }
+            FENCES => self.take_fenced(memory),
             SIGNALS => self.signals(memory),
             // Setting it anew makes it unreadable again: no need to read it.
             TIMER => self.armed = Instant::default(),
@@ -249,6 +271,20 @@ impl Engine {
                 }
                 signal::HANGUP => self.parts.control.ask_reload(),
                 _ => {}
+            }
+        }
+    }
+
+    fn findings(&mut self, memory: &mut Memory) {
+        self.parts.findings.hush();
+        while let Some(finding) = self.parts.findings.take() {
+            match finding {
+                Finding::Reached(reached) => self.feed(Input::References { reached }, memory),
+                Finding::Confirmed(asking, references) if self.parts.guards.is_present(asking) => {
+                    self.feed(Input::Confirmed { references }, memory);
+                }
+                Finding::Confirmed(..) => {}
+                Finding::Answered(group) => self.feed(Input::Answered { group }, memory),
             }
         }
     }
@@ -339,8 +375,25 @@ impl Engine {
         }
     }
 
+    fn take_fenced(&mut self, memory: &mut Memory) {
+        self.parts.fenced.hush();
+        while let Some(fence::Report { node, request, confirmed }) = self.parts.fenced.take() {
+            let outcome = if confirmed { Fenced::Confirmed } else { Fenced::Failed };
+            self.feed(Input::Fenced { node, request, outcome }, memory);
+        }
+    }
+
     /// Carries out everything that the core says.
     fn act(&mut self, memory: &mut Memory) {
+        self.drain(memory);
+        while let Some((node, request)) = self.unarmed.take() {
+            let outcome = Fenced::Failed;
+            self.parts.cluster.handle(self.now, Input::Fenced { node, request, outcome });
+            self.drain(memory);
+        }
+    }
+
+    fn drain(&mut self, memory: &mut Memory) {
         while let Some(output) = self.parts.cluster.poll(&mut self.frame) {
             match output {
                 Output::Remember => self.remember(memory),
@@ -356,14 +409,30 @@ impl Engine {
                     self.parts.resources.start(group, job);
                 }
                 Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
-                // Nothing is configured that would lead to these.
-                Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
-                Output::InForce => {}
+                // Full: it is being noted.
+                Output::InForce => drop(self.parts.voters.try_send(())),
+                Output::Fence { node, request } => {
+                    if !self.parts.fences.fence(node, request) {
+                        self.unarmed = Some((node, request));
+                    }
+                }
+                Output::Watchdog(Watchdog::Reset(_)) => {
+                    if let Some(own) = &self.parts.own {
+                        own.reset();
+                    }
+                }
+                // There is no hardware to be petted; nothing is configured that would ask.
+                Output::Watchdog(Watchdog::Pet) => {}
+                Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
                 Output::Reply { id, reply } => self.parts.control.answer(id, reply),
                 Output::Event(event) => {
                     self.note_stop(event);
+                    self.note_return(event);
+                    if let core::io::Event::HeldBack(group, _, core::io::Doubt::Answers) = event {
+                        self.parts.guards.held_back(group);
+                    }
                     self.parts.tongue.tell(self.now, Notice::Core(event));
                 }
                 Output::Restart => {
@@ -389,6 +458,15 @@ impl Engine {
                 self.blocked.set(group, false);
             }
             _ => {}
+        }
+    }
+
+    /// A way to another node is back: behind it may be clients who still send to whoever owned the
+    /// address before it was cut. What is not owned here is not announced.
+    fn note_return(&self, event: core::io::Event) {
+        use core::io::{Event, LinkState};
+        if matches!(event, Event::NodeAlive(_) | Event::PeerLink(_, _, LinkState::Up)) {
+            group_ids(self.parts.groups).for_each(|group| self.parts.resources.announce(group));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A client that asks an address, through its own stack and ARP cache, every millisecond.
 use super::error::{Doing, Result};
 use super::namespace::Namespace;
-use super::record::{Attempt, Missed, Record};
+use super::record::{Answer, Attempt, Missed, Record};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags};
@@ -88,6 +88,11 @@ impl Client {
     /// Who answered last, and when.
     pub fn last_answer(&self) -> Option<(String, Instant)> {
         self.lock().last_answer()
+    }
+
+    /// The answers that came from `from` until `to`, as they came.
+    pub fn answers(&self, from: Instant, to: Instant) -> Vec<Answer> {
+        self.lock().answers(from, to)
     }
 
     /// Everything up to now.

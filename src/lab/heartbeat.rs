@@ -219,6 +219,7 @@ impl Copy {
             networks: (0..self.interfaces.len())
                 .map(|index| Network { name: network(index), switch })
                 .collect(),
+            trunks: Vec::new(),
             nodes: names.iter().enumerate().map(node).collect(),
             clients: vec![Machine { name: CLIENT.into(), ports: vec![port(self.client)] }],
             cables: self

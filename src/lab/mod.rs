@@ -23,6 +23,7 @@ pub mod init;
 pub mod namespace;
 mod network;
 pub mod node;
+pub mod outlet;
 pub mod ownership;
 pub mod pair;
 pub mod permission;
@@ -32,6 +33,7 @@ pub mod record;
 pub mod relay;
 pub mod serve;
 mod sweeper;
+pub mod trunk;
 pub mod wait;
 
 pub use client::{Client, Probe, Question};
@@ -49,8 +51,9 @@ use relay::Relay;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use sweeper::Workplace;
+use trunk::{Scissors, Trunk, Way, Wire};
 
 /// A built laboratory. Dropping it ends and removes everything.
 #[derive(Debug)]
@@ -60,6 +63,9 @@ pub struct Lab {
     clients: BTreeMap<String, Namespace>,
     cables: Vec<Arc<NullModem>>,
     networks: Vec<Arc<Network>>,
+    trunks: Vec<Trunk>,
+    hub: Arc<Hub>,
+    scissors: OnceLock<Scissors>,
     ownership: Ownership,
     workplace: Workplace,
 }
@@ -80,6 +86,7 @@ impl Lab {
         for (number, network) in plan.networks.iter().enumerate() {
             networks.push(Arc::new(Network::new(&hub, number, &network.name, network.switch)?));
         }
+        let trunks = trunks(plan, &hub, &networks)?;
         let mut cables = Vec::new();
         for (number, cable) in plan.cables.iter().enumerate() {
             let device = |node: &String| {
@@ -112,7 +119,8 @@ impl Lab {
             }
             clients.insert(machine.name.clone(), namespace);
         }
-        Ok(Lab { nodes, clients, cables, networks, ownership, workplace })
+        let scissors = OnceLock::new();
+        Ok(Lab { nodes, clients, cables, networks, trunks, hub, scissors, ownership, workplace })
     }
 
     /// The laboratory's directory.
@@ -174,6 +182,31 @@ impl Lab {
             .iter()
             .filter(|node| node.is_on())
             .try_for_each(|node| node.set_cable(network, plugged))
+    }
+
+    /// Cuts one direction of a cable, or mends it. No carrier is lost: only silence tells. It is
+    /// done at once, except for the first time, which takes some milliseconds.
+    ///
+    /// # Errors
+    /// When there is no such cable, or the kernel refuses (it must be Linux 6.6 or newer).
+    pub fn set_cut(&self, wire: &Wire, way: Way, cut: bool) -> Result<()> {
+        let end = match wire {
+            Wire::Port { machine, network } => {
+                trunk::port_end(self.network(network)?, machine, way)?
+            }
+            Wire::Trunk(name) => {
+                let found = self.trunks.iter().find(|trunk| trunk.name() == name);
+                found.ok_or_else(|| Error::new(format!("there is no trunk {name}")))?.end(way)
+            }
+        };
+        let scissors = match self.scissors.get() {
+            Some(scissors) => scissors,
+            None => {
+                let new = Scissors::new()?;
+                self.scissors.get_or_init(|| new)
+            }
+        };
+        scissors.set(&self.hub, end, cut)
     }
 
     /// The serial cable of this number, from 0, as in the plan.
@@ -246,6 +279,19 @@ fn plugs(
     machine.ports.iter().enumerate().map(plug).collect()
 }
 
+/// The cables between switches.
+fn trunks(plan: &Plan, hub: &Hub, networks: &[Arc<Network>]) -> Result<Vec<Trunk>> {
+    let find = |name: &String| {
+        let found = networks.iter().find(|network| network.name() == name);
+        found.ok_or_else(|| Error::new(format!("there is no network {name} for a trunk")))
+    };
+    let join = |(number, trunk): (usize, &plan::Trunk)| {
+        let [one, two] = [find(&trunk.between[0])?, find(&trunk.between[1])?];
+        Trunk::new(hub, number, trunk, [&**one, &**two])
+    };
+    plan.trunks.iter().enumerate().map(join).collect()
+}
+
 /// The serial cables that end at a node.
 fn ends(
     machine: &plan::Machine,
@@ -263,13 +309,15 @@ fn ends(
     ends
 }
 
-/// Runs a hidden subcommand of the laboratory: `lab-init`, `lab-serve`, `lab-sweep` or `lab-root`.
+/// Runs a hidden subcommand of the laboratory: `lab-init`, `lab-outlet`, `lab-serve`, `lab-sweep` or
+/// `lab-root`.
 /// `None`: it is none of these. `args` are the program's, without its own name.
 pub fn subcommand(args: &[String]) -> Option<ExitCode> {
     let (name, rest) = args.split_first()?;
     let rest = rest.iter().cloned();
     Some(match name.as_str() {
         "lab-init" => init::main(rest),
+        "lab-outlet" => outlet::main(rest),
         "lab-serve" => serve::main(rest),
         "lab-sweep" => sweeper::main(rest),
         "lab-root" => permission::main(rest),

@@ -33,7 +33,12 @@ impl Hub {
         Ok(Hub { namespace, netlink })
     }
 
-    fn netlink(&self) -> MutexGuard<'_, Netlink> {
+    /// Runs `job` where the switches are.
+    pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        self.namespace.run(job)
+    }
+
+    pub(super) fn netlink(&self) -> MutexGuard<'_, Netlink> {
         self.netlink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,7 +136,7 @@ impl Network {
         hub.0.set_up(index, true).doing(doing())?;
         drop(hub);
         if let Kind::Relay(relay) = &self.kind {
-            let tap = self.hub.namespace.run(move || Tap::open(&name)).doing(doing())?;
+            let tap = self.hub.run(move || Tap::open(&name)).doing(doing())?;
             relay.connect(machine, tap)?;
         }
         ports.insert(machine.to_owned(), Port { index, plugged });
@@ -186,7 +191,19 @@ impl Network {
         }
     }
 
-    fn port(&self, machine: &str) -> Result<u32> {
+    /// The kernel's bridge.
+    pub(super) fn bridge(&self) -> Result<u32> {
+        match &self.kind {
+            Kind::Bridge { index } => Ok(*index),
+            Kind::Relay(_) => Err(Error::new(format!(
+                "the network {} has a switch in user space, which no trunk can join",
+                self.name
+            ))),
+        }
+    }
+
+    /// The switch's end of a machine's cable.
+    pub(super) fn port(&self, machine: &str) -> Result<u32> {
         let unknown = || Error::new(format!("{machine} has no cable in the network {}", self.name));
         self.ports().get(machine).map(|port| port.index).ok_or_else(unknown)
     }

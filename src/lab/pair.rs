@@ -240,6 +240,7 @@ impl Pair {
         }
         command.extend(["--node".into(), name.to_owned()]);
         command.extend(["--runtime-dir".into(), node.runtime_dir().display().to_string()]);
+        command.extend(["--state-dir".into(), node.dir().join("state").display().to_string()]);
         node.spawn("daemon", command)
     }
 

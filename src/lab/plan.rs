@@ -9,6 +9,8 @@ pub struct Plan {
     pub program: PathBuf,
     /// The networks.
     pub networks: Vec<Network>,
+    /// Cables between their switches: what they join is one network. No rings.
+    pub trunks: Vec<Trunk>,
     /// Machines that have processes and can lose power.
     pub nodes: Vec<Machine>,
     /// Machines for sockets of the laboratory's own: clients, strangers.
@@ -24,6 +26,15 @@ pub struct Network {
     pub name: String,
     /// What joins its cables.
     pub switch: Switch,
+}
+
+/// A cable between the switches of two networks; both have the kernel's bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// Its name.
+    pub name: String,
+    /// The networks that it joins.
+    pub between: [String; 2],
 }
 
 /// What joins the cables of a network.
@@ -87,6 +98,7 @@ impl Plan {
         Plan {
             program: program.into(),
             networks: vec![network(LAN), network(CROSSOVER)],
+            trunks: Vec::new(),
             nodes: (1..).zip(nodes).map(node).collect(),
             clients: vec![client],
             cables: vec![Cable { between: nodes.map(str::to_owned), baud: Some(115_200) }],

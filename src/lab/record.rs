@@ -22,6 +22,17 @@ pub struct Record {
     attempts: Vec<Attempt>,
 }
 
+/// A request that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// When it was sent: the answer was given after that.
+    pub asked: Instant,
+    /// When the answer came: it was given before that.
+    pub at: Instant,
+    /// Who answered.
+    pub server: String,
+}
+
 /// What a client missed in some period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
@@ -67,6 +78,16 @@ impl Record {
         // Ends are recorded in order, and so answers are, too.
         let last = self.attempts.iter().rev().find_map(|attempt| attempt.answer)?;
         Some((self.servers.get(usize::from(last.1))?.clone(), last.0))
+    }
+
+    /// The answers that came from `from` until `to`, as they came.
+    pub fn answers(&self, from: Instant, to: Instant) -> Vec<Answer> {
+        let answer = |attempt: &Attempt| {
+            let (at, server) = attempt.answer.filter(|(at, _)| (from..to).contains(at))?;
+            let server = self.servers.get(usize::from(server))?.clone();
+            Some(Answer { asked: attempt.asked, at, server })
+        };
+        self.attempts.iter().filter_map(answer).collect()
     }
 
     /// What was missed from `from` until `to`.

@@ -6,6 +6,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use socket2::{SockFilter, SockRef};
 use std::io;
 
 /// A non-blocking, close-on-exec AF_PACKET socket.
@@ -37,9 +38,49 @@ impl Socket {
     /// As [`sender`](Self::sender); `NODEV` without the interface, `NETDOWN` if it is off.
     pub fn receiver(index: u32, ethertype: u16) -> io::Result<Self> {
         let socket = Self::sender()?;
-        let place = Place { index, protocol: ethertype, mac: [0; 6] };
-        rustix::net::bind(&socket.fd, &place)?;
+        socket.listen(index, ethertype)?;
         Ok(socket)
+    }
+
+    /// Hears the frames of one EtherType on one interface from now on.
+    ///
+    /// # Errors
+    /// `NODEV` without the interface, `NETDOWN` if it is off.
+    pub fn listen(&self, index: u32, ethertype: u16) -> io::Result<()> {
+        let place = Place { index, protocol: ethertype, mac: [0; 6] };
+        Ok(rustix::net::bind(&self.fd, &place)?)
+    }
+
+    /// Makes the kernel drop every frame but those that have one of `values` as the four bytes at
+    /// `at`, and at each place of `also` that byte. More than 100 values are none: everything
+    /// passes but for `also`.
+    ///
+    /// # Errors
+    /// Of socket(7); a filter that is too long.
+    pub fn only(&self, also: &[(u32, u8)], at: u32, values: &[u32]) -> io::Result<()> {
+        // linux/bpf_common.h: load a byte or a word; compare; return.
+        const BYTE: u16 = 0x30;
+        const WORD: u16 = 0x20;
+        const EQUAL: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        const VALUES_MAX: usize = 100;
+        let mut program = Vec::new();
+        for (at, byte) in also {
+            program.push(SockFilter::new(BYTE, 0, 0, *at));
+            program.push(SockFilter::new(EQUAL, 1, 0, u32::from(*byte)));
+            program.push(SockFilter::new(RETURN, 0, 0, 0));
+        }
+        if values.len() <= VALUES_MAX {
+            program.push(SockFilter::new(WORD, 0, 0, at));
+            for value in values {
+                program.push(SockFilter::new(EQUAL, 0, 1, *value));
+                program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+            }
+            program.push(SockFilter::new(RETURN, 0, 0, 0));
+        } else {
+            program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+        }
+        SockRef::from(&self.fd).attach_filter(&program)
     }
 
     /// Sends a frame (from its Ethernet header on) on an interface; never waits.

@@ -69,11 +69,29 @@ pub struct Child {
 /// # Errors
 /// The kernel's: `NOENT` without the program, `ACCESS` if it is not executable, `NOEXEC` for a
 /// script without a `#!` line.
+pub fn spawn(command: Command) -> io::Result<(Child, OwnedFd)> {
+    spawn_with(command, Stdio::null())
+}
+
+/// As [`spawn`], with these bytes on its standard input: as many as a pipe takes at once (4096 on
+/// every system).
+///
+/// # Errors
+/// As [`spawn`], and more bytes than that.
+pub fn spawn_told(command: Command, bytes: &[u8]) -> io::Result<(Child, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&writer, OFlags::NONBLOCK)?;
+    if rustix::io::write(&writer, bytes)? < bytes.len() {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    spawn_with(command, reader.into())
+}
+
 #[allow(unsafe_code)]
-pub fn spawn(mut command: Command) -> io::Result<(Child, OwnedFd)> {
+fn spawn_with(mut command: Command, input_end: Stdio) -> io::Result<(Child, OwnedFd)> {
     let (output, input) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;
-    command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input).current_dir("/");
+    command.stdin(input_end).stdout(input.try_clone()?).stderr(input).current_dir("/");
     let parent = rustix::process::getpid();
     // SAFETY: between fork and exec `leave_parent` makes nothing but system calls.
     unsafe { command.pre_exec(move || leave_parent(parent)) };

@@ -7,7 +7,6 @@
 mod address;
 mod announce;
 mod keeper;
-mod output;
 mod script;
 mod worker;
 

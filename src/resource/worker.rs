@@ -2,13 +2,13 @@
 use super::address::{places, resolve};
 use super::announce;
 use super::keeper::{Held, Shared};
-use super::output::Output;
 use super::script::{Program, State};
 use super::{Job, Report, Slots, lock};
 use crate::config::{self, Group, Kind, Resource};
 use crate::core::id::GroupId;
 use crate::core::io::Outcome;
 use crate::platform::netlink::Socket;
+use crate::platform::output::Output;
 use crate::platform::packet;
 use crate::platform::process::{End, spawn, wait_readable};
 use log::{Level, debug, error, info, warn};
@@ -446,7 +446,7 @@ impl<R: Fn(Report)> Worker<R> {
             })
             .map_err(|error| Broken::NotStarted(error.to_string()))?;
         let level = if action == "status" { Level::Debug } else { Level::Info };
-        let mut output = Output::new(pipe, label.into(), level);
+        let mut output = Output::new(pipe, "resource", label.into(), level);
         let end = loop {
             // In this order: what it printed before its end is in the pipe when the end is seen.
             let end = child.ended();

@@ -1,8 +1,8 @@
 //! The invariants, looked at after every event.
-use super::machine::Runs;
+use super::machine::{Machine, Runs};
 use super::world::{Violation, World};
 use crate::core::Rule;
-use crate::core::id::Term;
+use crate::core::id::{NodeId, Term};
 use crate::core::io::{Event, Phase, StopReason};
 use std::collections::BTreeMap;
 
@@ -24,10 +24,10 @@ impl World {
     /// Notes whether some link passes every frame both ways between all, and all of them run.
     pub(super) fn judge_conditions(&mut self) {
         let now = self.now;
-        let run = |machine: &super::machine::Machine| {
-            machine.on && !machine.frozen && machine.engine.is_some()
-        };
-        let machines_run = self.machines.iter().all(run);
+        let run = |machine: &Machine| machine.on && !machine.frozen && machine.engine.is_some();
+        let (nodes, clones) = self.machines.split_at(self.setup.nodes);
+        let copied = clones.iter().any(|clone| clone.on);
+        let machines_run = nodes.iter().all(run) && !copied;
         let good = machines_run && (0..self.network.links()).any(|link| self.link_good(link, now));
         if !good {
             self.checker.good_since = None;
@@ -37,12 +37,12 @@ impl World {
     }
 
     fn link_good(&mut self, link: usize, now: u64) -> bool {
-        let nodes = self.machines.len();
-        if !self.machines.iter().all(|machine| machine.carrier[link]) {
+        let (nodes, prompt) = (self.setup.nodes, self.setup.dead / 4);
+        if !self.machines.iter().take(nodes).all(|machine| machine.carrier[link]) {
             return false;
         }
         let mut pairs = (0..nodes).flat_map(|from| (0..nodes).map(move |to| (from, to)));
-        pairs.all(|(from, to)| from == to || self.network.wire(link, from, to).is_good(now))
+        pairs.all(|(from, to)| from == to || self.network.wire(link, from, to).is_good(now, prompt))
     }
 
     pub(super) fn check(&mut self) -> Result<(), Violation> {
@@ -53,18 +53,56 @@ impl World {
         for node in 0..self.machines.len() {
             self.check_votes(node)?;
         }
+        if self.setup.rule == Rule::Majority {
+            self.check_promises()?;
+        }
+        Ok(())
+    }
+
+    /// No voter is free, or bound to somebody else, as long as an owner counts on its vote.
+    fn check_promises(&self) -> Result<(), Violation> {
+        for (node, owner) in self.machines.iter().enumerate() {
+            let Some(claimant) = owner.engine.as_ref().map(|engine| &engine.cluster) else {
+                continue;
+            };
+            // A clock that stood still breaks every promise that was made to it.
+            let excused = self.now < owner.excused_until || owner.suspended.is_some();
+            let here = owner.clock.local(self.now);
+            for group in (0..self.setup.groups).filter(|_| !excused).map(super::Setup::group) {
+                for (voter, machine) in self.machines.iter().take(self.setup.nodes).enumerate() {
+                    let id = NodeId::new(voter).expect("nodes are few");
+                    // A copied voter is two: which of them promised is not known here.
+                    let copied = voter < self.setup.clones || voter == node;
+                    let Some(engine) = machine.engine.as_ref().filter(|_| !copied) else {
+                        continue;
+                    };
+                    let counted = claimant.counts(group, id, here);
+                    let there = machine.clock.local(self.now);
+                    let holder = (claimant.me(), claimant.incarnation());
+                    if counted && !engine.cluster.is_true_to(group, holder, there) {
+                        return Err(self.violation(format!(
+                            "n{node} counts on n{voter}'s vote for {group:?}, which is not its"
+                        )));
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
     /// Under `assume-dead` two may serve only as long as they cannot hear each other.
     fn check_owners(&mut self, group: usize) -> Result<(), Violation> {
         let now = self.now;
-        if self.setup.rule == Rule::Majority {
-            return self.check_one_owner(group);
+        if self.setup.rule != Rule::AssumeDead {
+            // A copied voter votes twice: nothing keeps both from having a majority.
+            let doubled = self.machines.iter().skip(self.setup.nodes).any(|copy| {
+                copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
+            });
+            return if doubled { Ok(()) } else { self.check_one_owner(group) };
         }
-        let serves = |machine: &&super::machine::Machine| {
+        let serves = |machine: &&Machine| {
             let service = &machine.services[group];
-            machine.on && service.serves(now) && !service.stuck
+            machine.runs() && service.serves(now) && !service.stuck
         };
         if self.machines.iter().filter(serves).count() < 2 {
             self.checker.two_since[group] = None;
@@ -107,7 +145,12 @@ impl World {
     fn check_one_owner(&self, group: usize) -> Result<(), Violation> {
         let in_use = |node: &usize| {
             let machine = &self.machines[*node];
-            machine.on && machine.services[group].in_use(self.now)
+            let excused = self.now < machine.excused_until;
+            let service = &machine.services[group];
+            // What a watchdog or a fence ends counts until the machine is off.
+            let in_use =
+                if self.setup.is_strict() { service.is_there() } else { service.in_use(self.now) };
+            machine.runs() && !excused && in_use
         };
         let owners: Vec<usize> = (0..self.machines.len()).filter(in_use).collect();
         if owners.len() < 2 {
@@ -136,14 +179,15 @@ impl World {
         for group in 0..self.setup.groups {
             let seen = engine.cluster.inspect(super::Setup::group(group));
             let owns = matches!(seen.phase, Phase::Starting | Phase::Running);
-            let elsewhere = seen.grant.is_some_and(|grant| grant.0.index() != node);
+            let elsewhere =
+                seen.grant.is_some_and(|grant| grant.0.index() != node % self.setup.nodes);
             if owns && elsewhere {
                 return Err(self.violation(format!("n{node} owns g{group}, but grants it away")));
             }
             if owns && seen.claim.is_none() {
                 return Err(self.violation(format!("n{node} runs g{group} without a claim")));
             }
-            if seen.claim.is_some_and(|term| term.node.index() != node) {
+            if seen.claim.is_some_and(|term| term.node.index() != node % self.setup.nodes) {
                 return Err(self.violation(format!("n{node} claims g{group} by another's term")));
             }
         }
@@ -157,13 +201,35 @@ impl World {
         }
         let Event::Starting(group, term) = event else { return Ok(()) };
         self.moves += 1;
-        let (group, boot) = (group.index(), self.machines[node].boot);
+        let (group, boot) = (group.index(), self.machines[node].life);
+        let nodes = self.setup.nodes;
         match self.checker.terms.insert((group, term), (node, boot)) {
-            // A machine that forgot everything and heard nobody begins at one again.
-            Some((owner, then)) if owner != node || then == boot => {
+            // A machine that forgot everything and heard nobody begins at one again; so does a copy.
+            Some((owner, then))
+                if (owner, then) == (node, boot) || owner % nodes != node % nodes =>
+            {
                 Err(self.violation(format!("{term:?} of g{group} was n{owner}'s, now n{node}'s")))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whoever has been off for so long is alive to nobody, whatever still comes in its name.
+    pub(super) fn check_buried(&mut self, node: usize, since: u64) -> Result<(), Violation> {
+        let dead = &self.machines[node];
+        if dead.on || dead.off_since != since || self.setup.clones > 0 {
+            return Ok(());
+        }
+        let id = NodeId::new(node).expect("nodes are few");
+        let misled = |machine: &Machine| {
+            let watched = machine.runs() && !machine.frozen && machine.awake_since <= since;
+            watched && machine.engine.as_ref().is_some_and(|engine| engine.cluster.hears(id))
+        };
+        match self.machines.iter().position(misled) {
+            Some(other) => Err(self.violation(format!(
+                "n{node} has been off since {since} µs, but to n{other} it is alive"
+            ))),
+            None => Ok(()),
         }
     }
 
@@ -184,7 +250,7 @@ impl World {
 
     /// Every group is served by exactly one node, and nothing else of it runs.
     pub(super) fn settled(&self, group: usize) -> bool {
-        let runs = |machine: &&super::machine::Machine| {
+        let runs = |machine: &&Machine| {
             let service = &machine.services[group];
             // What a failed stop left after a release is the operator's to clean.
             machine.on && service.runs != Runs::Nothing && !service.stuck

@@ -19,6 +19,11 @@ impl Clock {
         Clock { booted, start, rate: 1_000_000_u64.saturating_add_signed(drift) }
     }
 
+    /// It stood still for `span`.
+    pub fn stood_still(&mut self, span: u64) {
+        self.booted = self.booted.saturating_add(span);
+    }
+
     /// What it shows at true time `at`.
     pub fn local(&self, at: u64) -> Instant {
         let span = u128::from(at.saturating_sub(self.booted)) * u128::from(self.rate) / PPM;

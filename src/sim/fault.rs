@@ -1,9 +1,11 @@
 //! What can go wrong with the machines and the cables, and how it is put right.
 use super::machine::{Fate, Pending, Runs};
 use super::network::Wire;
+use super::power::Device;
 use super::trace::Line;
-use super::world::World;
-use crate::core::id::LinkId;
+use super::world::{Happening, World};
+use crate::core::Rule;
+use crate::core::id::{LinkId, NodeId};
 use crate::core::io::Command;
 use crate::core::time::Instant;
 
@@ -24,6 +26,19 @@ pub enum Fault {
     Freeze(usize),
     /// They go on.
     Thaw(usize),
+    /// The machine stands still as a whole, its services too; true: its clock as well, as when a
+    /// hypervisor pauses it. Without that a laptop sleeps: its clock steps when it wakes up.
+    Suspend(usize, bool),
+    /// It goes on.
+    Resume(usize),
+    /// A node's engine is started again with this version of the configuration.
+    Configure(usize, u32),
+    /// How the device behaves that switches a machine.
+    Device(usize, Device),
+    /// Whether the runtime directory can be written to.
+    Disk(usize, bool),
+    /// The operator vouches on a node that another machine is off, if it is.
+    Word(usize, usize),
     /// One direction of one link: cut or mended.
     Cut {
         /// Which link.
@@ -34,6 +49,17 @@ pub enum Fault {
         to: usize,
         /// Cut, or mended.
         cut: bool,
+    },
+    /// One direction of one link is like this from now on (a cut stays as it is).
+    Wire {
+        /// Which link.
+        link: usize,
+        /// Sender.
+        from: usize,
+        /// Receiver.
+        to: usize,
+        /// How it is.
+        wire: Wire,
     },
     /// Every wire of a link is like this from now on (cuts stay as they are).
     Quality(usize, Wire),
@@ -63,6 +89,7 @@ impl World {
             Fault::Revive(node) => self.revive(node),
             Fault::Forget(node) => {
                 self.machines[node].memory = None;
+                self.machines[node].life += 1;
                 self.machines[node].held_until = Default::default();
             }
             Fault::Freeze(node) => {
@@ -71,6 +98,25 @@ impl World {
                 machine.services.iter_mut().for_each(|service| service.orphan = true);
             }
             Fault::Thaw(node) => self.thaw(node),
+            Fault::Suspend(node, stands) => self.suspend(node, stands),
+            Fault::Resume(node) => self.resume(node),
+            Fault::Configure(node, version) => {
+                self.machines[node].config = self.setup.version(node, version);
+                self.kill(node);
+                self.revive(node);
+            }
+            Fault::Device(node, device) => self.devices[node] = device,
+            Fault::Disk(node, works) => self.machines[node].disk = works,
+            Fault::Word(node, about) => {
+                let id = NodeId::new(about).expect("nodes are few");
+                if !self.machines[about].on {
+                    self.command_sent(node, Command::ConfirmDead(id));
+                }
+            }
+            Fault::Wire { link, from, to, wire } => {
+                let place = self.network.wire(link, from, to);
+                *place = Wire { cut: place.cut, ..wire };
+            }
             Fault::Cut { link, from, to, cut } => self.network.wire(link, from, to).cut = cut,
             Fault::Quality(link, quality) => self.quality(link, quality),
             Fault::Carrier(node, link, up) => self.carrier(node, link, up),
@@ -106,6 +152,7 @@ impl World {
         machine.on = true;
         machine.frozen = false;
         machine.boot += 1;
+        machine.life += 1;
         machine.clock = super::clock::Clock::new(now, shown, drift);
         self.revive(node);
     }
@@ -113,9 +160,19 @@ impl World {
     fn power_off(&mut self, node: usize) {
         self.kill(node);
         let machine = &mut self.machines[node];
+        if machine.on {
+            machine.off_since = self.now;
+            let long = 2 * self.setup.dead * 104 / 100 + 2 * self.setup.interval;
+            let at = self.now + long + 10 * self.setup.latency;
+            self.schedule(at, Happening::Buried { node, since: self.now });
+        }
+        let machine = &mut self.machines[node];
         machine.on = false;
         machine.frozen = false;
+        machine.suspended = None;
         machine.memory = None;
+        machine.bites_at = None;
+        machine.disk = true;
         machine.held_until = [Instant::default(); crate::core::limits::GROUPS_MAX];
         for service in &mut machine.services {
             service.runs = Runs::Nothing;
@@ -129,6 +186,7 @@ impl World {
         let machine = &mut self.machines[node];
         machine.engine = None;
         machine.process += 1;
+        machine.postponed.clear();
         for service in &mut machine.services {
             // What was half started or half stopped stays so.
             service.work = None;
@@ -137,10 +195,42 @@ impl World {
     }
 
     fn thaw(&mut self, node: usize) {
+        if self.machines[node].suspended.is_some() {
+            return;
+        }
         let was = std::mem::take(&mut self.machines[node].frozen);
         if was {
+            self.machines[node].awake_since = self.now;
             self.wake_at(node, self.now);
         }
+    }
+
+    fn suspend(&mut self, node: usize, stands: bool) {
+        let machine = &mut self.machines[node];
+        if machine.on && machine.suspended.is_none() {
+            machine.frozen = true;
+            machine.suspended = Some((self.now, stands));
+            machine.services.iter_mut().for_each(|service| service.orphan = true);
+        }
+    }
+
+    fn resume(&mut self, node: usize) {
+        let (rule, lease) = (self.setup.rule, self.setup.lease());
+        let machine = &mut self.machines[node];
+        let Some((since, stands)) = machine.suspended.take() else { return };
+        if stands {
+            let span = self.now - since;
+            machine.clock.stood_still(span);
+            machine.services.iter_mut().for_each(|service| service.address_until += span);
+            machine.bites_at = machine.bites_at.map(|at| at + span);
+            if rule == Rule::Majority {
+                machine.excused_until = self.now + lease * 102 / 100;
+            }
+        }
+        for (group, ticket) in std::mem::take(&mut machine.postponed) {
+            self.schedule(self.now + 1, Happening::Done { node, group, ticket });
+        }
+        self.thaw(node);
     }
 
     fn carrier(&mut self, node: usize, link: usize, up: bool) {
@@ -153,7 +243,12 @@ impl World {
         for wire in self.network.wires() {
             *wire = Wire::GOOD;
         }
-        for node in 0..self.machines.len() {
+        for clone in self.setup.nodes..self.machines.len() {
+            self.power_off(clone);
+        }
+        for node in 0..self.setup.nodes {
+            self.devices[node] = Device::GOOD;
+            self.machines[node].disk = true;
             for link in 0..self.network.links() {
                 if !self.machines[node].carrier[link] {
                     self.carrier(node, link, true);
@@ -166,6 +261,7 @@ impl World {
                     self.apply(Fault::Able(node, group, true));
                 }
             }
+            self.resume(node);
             self.thaw(node);
             if !self.machines[node].on {
                 self.power_on(node);
@@ -187,6 +283,14 @@ impl Fault {
             Fault::Forget(_) => "runtime directory lost",
             Fault::Freeze(_) => "freeze",
             Fault::Thaw(_) => "thaw",
+            Fault::Suspend(_, false) => "suspend",
+            Fault::Suspend(_, true) => "paused virtual machine",
+            Fault::Resume(_) => "resume",
+            Fault::Configure(..) => "other configuration",
+            Fault::Device(..) => "fence device",
+            Fault::Disk(..) => "runtime directory not writable",
+            Fault::Word(..) => "operator's word",
+            Fault::Wire { .. } => "quality of one direction",
             Fault::Cut { .. } => "cut or mend of one direction",
             Fault::Quality(..) => "quality of a link",
             Fault::Carrier(..) => "carrier",

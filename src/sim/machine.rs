@@ -1,7 +1,7 @@
 //! One machine: its clock, the engine's process, the kernel's addresses, the scripts.
 use super::clock::Clock;
-use crate::core::id::{GroupId, JobId, LinkId};
-use crate::core::io::{Command, Event, Outcome, Reply};
+use crate::core::id::{GroupId, JobId, LinkId, NodeId};
+use crate::core::io::{Command, Event, Fenced, Outcome, Reply};
 use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
 use crate::core::{Cluster, Config};
@@ -20,6 +20,7 @@ pub(super) enum Pending {
     Link { link: LinkId, up: bool },
     Able { group: GroupId, able: bool },
     Report { group: GroupId, job: JobId, outcome: Outcome },
+    Fenced { node: NodeId, request: JobId, outcome: Fenced },
     Command { id: u32, command: Command },
 }
 
@@ -106,6 +107,11 @@ impl Service {
         self.runs != Runs::Nothing && !self.stuck && !cut_off
     }
 
+    /// Whether anything of it is there, gate or no gate.
+    pub(super) fn is_there(&self) -> bool {
+        self.runs != Runs::Nothing
+    }
+
     /// Whether clients may be answered from here at true time `now`.
     pub fn serves(&self, now: u64) -> bool {
         self.runs != Runs::Nothing && now < self.address_until
@@ -130,6 +136,8 @@ pub struct Machine {
     pub(super) on: bool,
     /// Counts the boots.
     pub(super) boot: u64,
+    /// Counts the boots and the losses of its runtime directory.
+    pub(super) life: u64,
     pub(super) engine: Option<Engine>,
     /// Counts the processes.
     pub(super) process: u64,
@@ -146,4 +154,25 @@ pub struct Machine {
     pub(super) exited: bool,
     /// Ticks in the present simulated second.
     pub(super) ticks: (u64, u64),
+    /// It does not run at all, since then; true: and its clock stands still.
+    pub(super) suspended: Option<(u64, bool)>,
+    /// Its clock stood still: until then it may believe in a lease that is over.
+    pub(super) excused_until: u64,
+    /// Since when its engine has run without standing still.
+    pub(super) awake_since: u64,
+    /// Since when it is off.
+    pub(super) off_since: u64,
+    /// Its watchdog resets it then; `None`: it was never petted.
+    pub(super) bites_at: Option<u64>,
+    /// The runtime directory can be written to.
+    pub(super) disk: bool,
+    /// Scripts that would have ended while it did not run.
+    pub(super) postponed: Vec<(usize, u64)>,
+}
+
+impl Machine {
+    /// Whether anything happens on it.
+    pub(super) fn runs(&self) -> bool {
+        self.on && self.suspended.is_none()
+    }
 }

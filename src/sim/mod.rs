@@ -10,15 +10,20 @@
 
 mod checker;
 pub mod clock;
+mod engine;
 pub mod fault;
+pub mod harsh;
 pub mod machine;
 pub mod network;
+mod power;
 pub mod random;
+mod script;
 mod setup;
 pub mod swarm;
 mod trace;
 pub mod world;
 
 pub use fault::Fault;
+pub use power::Device;
 pub use setup::Setup;
 pub use world::{Violation, World};

@@ -35,9 +35,10 @@ impl Wire {
         bad_until: 0,
     };
 
-    /// Whether every frame passes.
-    pub fn is_good(&self, now: u64) -> bool {
-        !self.cut && self.loss == 0 && self.bursts == 0 && now >= self.bad_until
+    /// Whether every frame passes, in `prompt` µs at most.
+    pub fn is_good(&self, now: u64, prompt: u64) -> bool {
+        let passes = !self.cut && self.delay + self.jitter <= prompt;
+        passes && self.loss == 0 && self.bursts == 0 && now >= self.bad_until
     }
 }
 

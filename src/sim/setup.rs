@@ -12,6 +12,8 @@ pub struct Setup {
     pub seed: u64,
     /// Machines.
     pub nodes: usize,
+    /// Further machines that are copies of the first ones, names included; off until powered on.
+    pub clones: usize,
     /// Links between them.
     pub links: usize,
     /// Groups; group 0 prefers node 0, group 1 prefers node 1, and so on in turn.
@@ -28,8 +30,14 @@ pub struct Setup {
     pub failback_delay: u64,
     /// Whether groups return on their own.
     pub failback: bool,
-    /// Whether a group whose stop failed is released.
-    pub release_on_stop_failure: bool,
+    /// What becomes of a group whose stop failed.
+    pub stop_failure: StopFailure,
+    /// Under `fencing`: how long the node that does not shoot first waits.
+    pub fence_delay: u64,
+    /// Timeout of each machine's watchdog, if they have one.
+    pub watchdog: Option<u64>,
+    /// How long a machine's reset of itself takes, if it can.
+    pub reset_takes: Option<u64>,
     /// Who may own a group.
     pub rule: Rule,
     /// The longest time that a stop takes, as the core is told.
@@ -47,6 +55,7 @@ impl Default for Setup {
         Setup {
             seed: 1,
             nodes: 2,
+            clones: 0,
             links: 2,
             groups: 1,
             interval: 20_000,
@@ -55,7 +64,10 @@ impl Default for Setup {
             initial_dead: 3_000_000,
             failback_delay: 1_000_000,
             failback: false,
-            release_on_stop_failure: false,
+            stop_failure: StopFailure::Block,
+            fence_delay: 0,
+            watchdog: None,
+            reset_takes: None,
             rule: Rule::AssumeDead,
             stop_budget: 200_000,
             blackout: 0,
@@ -71,6 +83,14 @@ impl Setup {
     /// # Panics
     /// If the settings break the core's rules: the caller's mistake.
     pub fn config(&self, node: usize) -> Config {
+        self.version(node, 0)
+    }
+
+    /// The same after so many changes of the cluster-wide configuration.
+    ///
+    /// # Panics
+    /// If the settings break the core's rules: the caller's mistake.
+    pub fn version(&self, node: usize, version: u32) -> Config {
         let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
         let group = |index: usize| GroupSettings {
             name: NameHash(u32::try_from(index).expect("groups are few")),
@@ -78,7 +98,7 @@ impl Setup {
             failback: self.failback,
             stop_budget: Duration::from_micros(self.stop_budget),
             ask: false,
-            reset: false,
+            reset: self.reset_takes.is_some(),
         };
         let settings = Settings {
             me: id(node),
@@ -92,25 +112,26 @@ impl Setup {
             failback_delay: Duration::from_micros(self.failback_delay),
             rule: self.rule,
             blackout: Duration::from_micros(self.blackout),
-            stop_failure: if self.release_on_stop_failure {
-                StopFailure::Release
-            } else {
-                StopFailure::Block
-            },
-            fence_delay: Duration::ZERO,
-            fence_retry: Duration::from_millis(10_000),
-            reset_takes: None,
-            watchdog: None,
+            stop_failure: self.stop_failure,
+            fence_delay: Duration::from_micros(self.fence_delay),
+            fence_retry: Duration::from_micros(10 * self.dead),
+            reset_takes: self.reset_takes.map(Duration::from_micros),
+            watchdog: self.watchdog.map(Duration::from_micros),
             references: 0,
             settle: None,
             groups: (0..self.groups).map(group).collect(),
             every: (0..self.links).map(|_| 1).collect(),
             tag: 0x5151,
-            digest: 7,
+            digest: 7 + version,
             voters_digest: 9,
             keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
         };
         Config::new(settings).expect("valid settings")
+    }
+
+    /// Whether nothing but a stop or a reset ends what runs: no gate closes.
+    pub fn is_strict(&self) -> bool {
+        self.rule == Rule::Fencing || self.watchdog.is_some()
     }
 
     /// The lease that the core computes, in µs.

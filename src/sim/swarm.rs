@@ -6,9 +6,9 @@ use super::network::Wire;
 use super::random::Random;
 use super::setup::Setup;
 use super::world::{Violation, World};
-use crate::core::Rule;
 use crate::core::id::GroupSet;
 use crate::core::io::Command;
+use crate::core::{Rule, StopFailure};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,6 +43,19 @@ struct Mix {
 }
 
 impl Mix {
+    /// Nothing at all.
+    const CALM: Mix = Mix {
+        power: false,
+        crash: false,
+        freeze: false,
+        cables: false,
+        quality: false,
+        carrier: false,
+        ability: false,
+        scripts: false,
+        commands: false,
+    };
+
     fn draw(random: &mut Random, slow: bool) -> Mix {
         let mut half = || random.chance(500_000);
         Mix {
@@ -68,6 +81,7 @@ pub fn setup(seed: u64) -> Setup {
     Setup {
         seed,
         nodes: 2,
+        clones: 0,
         links: 1 + random.index(3),
         groups: 1 + random.index(3),
         interval,
@@ -76,7 +90,14 @@ pub fn setup(seed: u64) -> Setup {
         initial_dead: dead * random.between(1, 6),
         failback_delay: dead * random.between(1, 5),
         failback: random.chance(500_000),
-        release_on_stop_failure: random.chance(500_000),
+        stop_failure: if random.chance(500_000) {
+            StopFailure::Release
+        } else {
+            StopFailure::Block
+        },
+        fence_delay: 0,
+        watchdog: None,
+        reset_takes: None,
         rule: Rule::AssumeDead,
         stop_budget: 200_000,
         blackout: 0,
@@ -108,7 +129,7 @@ pub fn setup_majority(seed: u64) -> Setup {
 }
 
 /// Within the bound that the core counts on, and at it more often than not.
-fn drift(random: &mut Random) -> i64 {
+pub(super) fn drift(random: &mut Random) -> i64 {
     match random.below(4) {
         0 => 10_000,
         1 => -10_000,
@@ -121,7 +142,7 @@ fn drift(random: &mut Random) -> i64 {
 /// # Errors
 /// The first [`Violation`], a panic of the core included.
 pub fn run(seed: u64) -> Result<Summary, Violation> {
-    run_with(setup(seed), seed)
+    run_with(setup(seed), |world| play(world, seed))
 }
 
 /// Runs one seed of three to five nodes under `majority` to its end.
@@ -129,12 +150,16 @@ pub fn run(seed: u64) -> Result<Summary, Violation> {
 /// # Errors
 /// The first [`Violation`], a panic of the core included.
 pub fn run_majority(seed: u64) -> Result<Summary, Violation> {
-    run_with(setup_majority(seed), seed)
+    run_with(setup_majority(seed), |world| play(world, seed))
 }
 
-fn run_with(setup: Setup, seed: u64) -> Result<Summary, Violation> {
+/// Plays a whole run.
+pub(super) fn run_with(
+    setup: Setup,
+    play: impl Fn(&mut World) -> Result<(), Violation>,
+) -> Result<Summary, Violation> {
     let mut world = World::new(setup);
-    match catch_unwind(AssertUnwindSafe(|| play(&mut world, seed))) {
+    match catch_unwind(AssertUnwindSafe(|| play(&mut world))) {
         Ok(Ok(())) => Ok(Summary {
             simulated: world.now,
             handled: world.handled,
@@ -204,6 +229,20 @@ fn settle_bound(setup: &Setup, mix: &Mix) -> u64 {
     // A failed start or a blocked stop is tried again after these times.
     let failed = if mix.scripts { 310 * SECOND } else { 0 };
     (moves + failback + failed) * 51 / 50
+}
+
+/// Everything was mended: every group finds its one owner within the bound.
+pub(super) fn settle(world: &mut World) -> Result<(), Violation> {
+    let bound = world.now + settle_bound(&world.setup, &Mix::CALM);
+    let step = world.setup.lease();
+    while world.now < bound {
+        let settled = (0..world.setup.groups).all(|group| world.settled(group));
+        if settled {
+            return Ok(());
+        }
+        world.run_until(world.now + step)?;
+    }
+    check_settled(world)
 }
 
 fn check_settled(world: &World) -> Result<(), Violation> {

@@ -1,7 +1,7 @@
 //! The last things that happened, written out only when something went wrong.
 use super::fault::Fault;
 use crate::core::id::LinkSet;
-use crate::core::io::{Command, Event, Outcome, Reply};
+use crate::core::io::{Command, Event, Fenced, Outcome, Reply};
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -16,6 +16,7 @@ pub(super) enum Line {
     Link(usize, bool),
     Able(usize, bool),
     Report(usize, Outcome),
+    Fenced(usize, Fenced),
     Command(Command),
     Reply(Reply),
     Ordered(&'static str, usize),
@@ -50,6 +51,9 @@ impl fmt::Display for Trace {
                 Line::Link(link, up) => writeln!(f, "n{node} l{link} up: {up}")?,
                 Line::Able(group, able) => writeln!(f, "n{node} g{group} able: {able}")?,
                 Line::Report(group, outcome) => writeln!(f, "n{node} g{group} is {outcome:?}")?,
+                Line::Fenced(target, outcome) => {
+                    writeln!(f, "n{node} learns: the fence of n{target} is {outcome:?}")?;
+                }
                 Line::Command(command) => writeln!(f, "n{node} is asked: {command:?}")?,
                 Line::Reply(reply) => writeln!(f, "n{node} answers: {reply:?}")?,
                 Line::Ordered(what, group) => writeln!(f, "n{node} g{group}: {what}")?,

@@ -2,25 +2,20 @@
 use super::checker::Checker;
 use super::clock::Clock;
 use super::fault::Fault;
-use super::machine::{
-    ADDRESS_LIFETIME, Engine, Fate, Machine, Pending, Runs, SOCKET_BUFFER, Service, Work,
-};
+use super::machine::{Machine, Pending, SOCKET_BUFFER, Service};
 use super::network::Network;
+use super::power::Device;
 use super::random::Random;
 use super::setup::Setup;
-use super::trace::{Line, Trace};
-use crate::core::id::{GroupId, Incarnation, JobId, LinkId, LinkSet};
-use crate::core::io::{Command, Event, Input, Outcome, Output, Phase, Reply, Status};
-use crate::core::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX};
+use super::trace::Trace;
+use crate::core::id::{JobId, LinkId, NodeId};
+use crate::core::io::{Command, Event, Fenced, Reply, Status};
+use crate::core::limits::GROUPS_MAX;
 use crate::core::time::Instant;
-use crate::core::{Cluster, Identity, MEMORY_MAX, Rule};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
-
-/// More outputs than this after one input is an endless loop.
-const OUTPUTS_MAX: usize = 512;
 
 /// A broken invariant.
 #[derive(Clone, Debug)]
@@ -39,11 +34,50 @@ impl fmt::Display for Violation {
 
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
-enum Happening {
-    Arrive { node: usize, link: LinkId, bytes: Rc<[u8]> },
-    Wake { node: usize, ticket: u64 },
-    Done { node: usize, group: usize, ticket: u64 },
+pub(super) enum Happening {
+    Arrive {
+        node: usize,
+        link: LinkId,
+        bytes: Rc<[u8]>,
+    },
+    Wake {
+        node: usize,
+        ticket: u64,
+    },
+    Done {
+        node: usize,
+        group: usize,
+        ticket: u64,
+    },
     Fault(Fault),
+    /// A fence device switches a machine off.
+    Strike {
+        target: usize,
+        dark: u64,
+    },
+    /// It answers.
+    Verdict {
+        node: usize,
+        process: u64,
+        target: NodeId,
+        request: JobId,
+        outcome: Fenced,
+    },
+    /// The watchdog's time is over, unless it was petted.
+    Bite {
+        node: usize,
+        boot: u64,
+    },
+    /// A machine resets itself.
+    Reset {
+        node: usize,
+        boot: u64,
+    },
+    /// A machine has been off long enough for everybody to know, if it still is.
+    Buried {
+        node: usize,
+        since: u64,
+    },
 }
 
 /// A frame as it was sent.
@@ -66,12 +100,21 @@ pub struct World {
     /// Frames as they were sent: sender, true time, bytes; kept if wanted.
     pub capture: Option<Vec<Sent>>,
     pub(super) machines: Vec<Machine>,
+    /// What switches each machine.
+    pub(super) devices: Vec<Device>,
+    /// Fences on their way.
+    pub(super) striking: u64,
     pub(super) random: Random,
     pub(super) trace: Trace,
     pub(super) checker: Checker,
-    agenda: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
-    tickets: u64,
+    /// When, the ticket (what was scheduled first happens first), and its place in `happenings`.
+    agenda: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    happenings: Vec<Option<Happening>>,
+    /// Places in `happenings` that are free.
+    free: Vec<usize>,
+    /// A queue that waits for its next use.
+    pub(super) spare: VecDeque<super::machine::Pending>,
+    pub(super) tickets: u64,
     commands: u32,
 }
 
@@ -83,6 +126,7 @@ impl World {
             clock: Clock::new(0, 0, 0),
             on: false,
             boot: 0,
+            life: 0,
             engine: None,
             process: 0,
             frozen: false,
@@ -95,20 +139,31 @@ impl World {
             announced: 0,
             exited: false,
             ticks: (0, 0),
+            suspended: None,
+            excused_until: 0,
+            awake_since: 0,
+            off_since: 0,
+            postponed: Vec::new(),
+            bites_at: None,
+            disk: true,
         };
         World {
             now: 0,
-            network: Network::new(setup.nodes, setup.links),
+            network: Network::new(setup.nodes + setup.clones, setup.links),
             moves: 0,
             handled: 0,
             faults: BTreeMap::new(),
             capture: None,
-            machines: (0..setup.nodes).map(machine).collect(),
+            machines: (0..setup.nodes + setup.clones).map(machine).collect(),
+            devices: vec![Device::GOOD; setup.nodes + setup.clones],
+            striking: 0,
             random: Random::new(setup.seed),
             trace: Trace::default(),
             checker: Checker::default(),
             agenda: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
+            happenings: Vec::new(),
+            free: Vec::new(),
+            spare: VecDeque::new(),
             tickets: 0,
             commands: 0,
             setup,
@@ -125,12 +180,13 @@ impl World {
     /// # Errors
     /// The first [`Violation`] of an invariant.
     pub fn run_until(&mut self, end: u64) -> Result<(), Violation> {
-        while let Some(Reverse((at, ticket))) = self.agenda.peek().copied() {
+        while let Some(Reverse((at, _, place))) = self.agenda.peek().copied() {
             if at > end {
                 break;
             }
             self.agenda.pop();
-            let Some(happening) = self.happenings.remove(&ticket) else { continue };
+            let Some(happening) = self.happenings[place].take() else { continue };
+            self.free.push(place);
             self.now = self.now.max(at);
             self.happen(happening)?;
             self.check()?;
@@ -139,11 +195,14 @@ impl World {
         Ok(())
     }
 
-    fn schedule(&mut self, at: u64, happening: Happening) -> u64 {
+    pub(super) fn schedule(&mut self, at: u64, happening: Happening) {
         self.tickets += 1;
-        self.agenda.push(Reverse((at, self.tickets)));
-        self.happenings.insert(self.tickets, happening);
-        self.tickets
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.happenings.push(None);
+            self.happenings.len() - 1
+        });
+        self.happenings[place] = Some(happening);
+        self.agenda.push(Reverse((at, self.tickets, place)));
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
@@ -161,13 +220,31 @@ impl World {
                 self.apply(fault);
                 Ok(())
             }
+            Happening::Strike { target, dark } => {
+                self.strike(target, dark);
+                Ok(())
+            }
+            Happening::Verdict { node, process, target, request, outcome } => {
+                self.verdict((node, process), target, request, outcome);
+                Ok(())
+            }
+            Happening::Bite { node, boot } => {
+                self.bite(node, boot);
+                Ok(())
+            }
+            Happening::Reset { node, boot } => {
+                self.reset(node, boot);
+                Ok(())
+            }
+            Happening::Buried { node, since } => self.check_buried(node, since),
         }
     }
 
     /// Bytes reach a machine's socket.
     pub(super) fn arrive(&mut self, node: usize, link: LinkId, bytes: Rc<[u8]>) {
         let machine = &mut self.machines[node];
-        if !machine.carrier[link.index()] {
+        // What is asleep receives nothing; what waits for a hypervisor finds it all later.
+        if !machine.carrier[link.index()] || machine.suspended.is_some_and(|(_, stands)| !stands) {
             return;
         }
         let Some(engine) = &mut machine.engine else { return };
@@ -203,268 +280,6 @@ impl World {
         self.schedule(at, Happening::Wake { node, ticket });
     }
 
-    /// The engine's turn: reads its clock once, drains what waits, then lets the timers decide.
-    fn wake(&mut self, node: usize, ticket: u64) -> Result<(), Violation> {
-        let machine = &mut self.machines[node];
-        let Some(engine) = &mut machine.engine else { return Ok(()) };
-        if engine.wake.is_none_or(|(_, due)| due != ticket) {
-            return Ok(());
-        }
-        engine.wake = None;
-        if machine.frozen {
-            return Ok(());
-        }
-        let now = machine.clock.local(self.now);
-        let process = machine.process;
-        engine.queued_frames = [0; LINKS_MAX];
-        let queue = std::mem::take(&mut engine.queue);
-        for pending in queue {
-            self.feed(node, now, pending)?;
-            if self.machines[node].process != process {
-                return Ok(());
-            }
-        }
-        let due = self.machines[node].engine.as_ref().map(|engine| engine.cluster.deadline().at);
-        if due.is_some_and(|due| now >= due) {
-            self.check_ticks(node)?;
-            self.give(node, now, Input::Tick)?;
-        }
-        if self.machines[node].process == process {
-            self.sleep(node, now);
-        }
-        Ok(())
-    }
-
-    /// The end of a turn: vouches for what runs, and sleeps until the core's deadline.
-    fn sleep(&mut self, node: usize, now: Instant) {
-        let true_now = self.now;
-        let machine = &mut self.machines[node];
-        let Some(engine) = &machine.engine else { return };
-        for (index, service) in machine.services.iter_mut().enumerate() {
-            let held = engine.cluster.vouched_until(Setup::group(index));
-            machine.held_until[index] = held.unwrap_or_default();
-            // Until the probe has ended, what is there is kept; what has vanished is not put back.
-            let phase = engine.cluster.inspect(Setup::group(index)).phase;
-            let there = phase != Phase::Unknown || service.serves(true_now);
-            if self.setup.rule == Rule::Majority {
-                // The gate: open until the lease ends, not a moment longer.
-                let until = held.map_or(0, |held| machine.clock.when(held));
-                if until > service.address_until {
-                    service.address_until = until;
-                    service.orphan &= until <= true_now;
-                }
-            } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing && there
-            {
-                service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
-            }
-        }
-        let due = machine.clock.when(engine.cluster.deadline().at);
-        self.wake_at(node, due.max(true_now + 1));
-    }
-
-    fn feed(&mut self, node: usize, now: Instant, pending: Pending) -> Result<(), Violation> {
-        match pending {
-            Pending::Frame { link, bytes } => {
-                self.trace.push(self.now, node, Line::Heard(link.index(), bytes.len()));
-                self.give(node, now, Input::Frame { link, bytes: &bytes })
-            }
-            Pending::Link { link, up } => {
-                self.trace.push(self.now, node, Line::Link(link.index(), up));
-                self.give(node, now, Input::Link { link, up })
-            }
-            Pending::Able { group, able } => {
-                self.trace.push(self.now, node, Line::Able(group.index(), able));
-                self.give(node, now, Input::Able { group, able })
-            }
-            Pending::Report { group, job, outcome } => {
-                self.trace.push(self.now, node, Line::Report(group.index(), outcome));
-                self.give(node, now, Input::Report { group, job, outcome })
-            }
-            Pending::Command { id, command } => {
-                self.trace.push(self.now, node, Line::Command(command));
-                self.give(node, now, Input::Command { id, command })
-            }
-        }
-    }
-
-    fn give(&mut self, node: usize, now: Instant, input: Input<'_>) -> Result<(), Violation> {
-        self.handled += 1;
-        if let Some(engine) = &mut self.machines[node].engine {
-            engine.cluster.handle(now, input);
-        }
-        self.drain(node)
-    }
-
-    /// Polls to the end and carries out what comes.
-    fn drain(&mut self, node: usize) -> Result<(), Violation> {
-        let mut frame = [0; FRAME_MAX];
-        for _ in 0..OUTPUTS_MAX {
-            let Some(engine) = &mut self.machines[node].engine else { return Ok(()) };
-            let Some(output) = engine.cluster.poll(&mut frame) else { return Ok(()) };
-            match output {
-                Output::Remember => self.remember(node),
-                Output::Stop { group, job } => self.order(node, group, job, Work::Stop),
-                Output::Probe { group, job } => self.order(node, group, job, Work::Probe),
-                Output::Start { group, job } => self.order(node, group, job, Work::Start),
-                Output::Transmit { links, len } => {
-                    self.send(node, links, &frame[..usize::from(len)]);
-                }
-                Output::InForce => {}
-                // No such devices yet.
-                Output::Ask { .. } | Output::Fence { .. } | Output::Watchdog(_) => {}
-                Output::Announce { group } => {
-                    self.trace.push(self.now, node, Line::Ordered("announce", group.index()));
-                    self.machines[node].announced += 1;
-                }
-                Output::Reply { id, reply } => {
-                    self.trace.push(self.now, node, Line::Reply(reply));
-                    self.machines[node].replies.push((id, reply));
-                }
-                Output::Event(event) => {
-                    self.trace.push(self.now, node, Line::Told(event));
-                    self.machines[node].events.push((self.now, event));
-                    self.check_event(node, event)?;
-                }
-                Output::Restart => {
-                    self.machines[node].memory = None;
-                    self.apply(Fault::Kill(node));
-                    self.apply(Fault::Revive(node));
-                }
-                Output::Exit => {
-                    self.trace.push(self.now, node, Line::Note("ends"));
-                    // The runtime directory stays as long as the machine runs: it has the terms.
-                    self.machines[node].exited = true;
-                    self.apply(Fault::Kill(node));
-                }
-            }
-        }
-        Err(self.violation(format!("n{node}: more than {OUTPUTS_MAX} outputs after one input")))
-    }
-
-    fn remember(&mut self, node: usize) {
-        let mut bytes = [0; MEMORY_MAX];
-        let machine = &mut self.machines[node];
-        let Some(engine) = &machine.engine else { return };
-        let len = engine.cluster.memory(&mut bytes).expect("the memory fits");
-        machine.memory = Some(bytes[..len].to_vec());
-    }
-
-    fn send(&mut self, node: usize, links: LinkSet, bytes: &[u8]) {
-        self.trace.push(self.now, node, Line::Sent(links));
-        let bytes: Rc<[u8]> = bytes.into();
-        if let Some(capture) = &mut self.capture {
-            capture.push((node, self.now, bytes.clone()));
-        }
-        for link in links.iter() {
-            if !self.machines[node].carrier[link.index()] {
-                continue;
-            }
-            for to in (0..self.machines.len()).filter(|to| *to != node) {
-                let path = [link.index(), node, to];
-                let arrivals = self.network.carry(&mut self.random, self.now, path);
-                for at in arrivals.into_iter().flatten() {
-                    let bytes = bytes.clone();
-                    self.schedule(at, Happening::Arrive { node: to, link, bytes });
-                }
-            }
-        }
-    }
-
-    fn order(&mut self, node: usize, group: GroupId, job: JobId, work: Work) {
-        let name = match work {
-            Work::Probe => "probe",
-            Work::Start => "start",
-            Work::Stop => "stop",
-        };
-        self.trace.push(self.now, node, Line::Ordered(name, group.index()));
-        let now = self.now;
-        let service = &mut self.machines[node].services[group.index()];
-        let (fate, takes) = match work {
-            Work::Probe => (Fate::Works, service.probe_takes),
-            Work::Start => (service.start, service.start_takes),
-            Work::Stop => (service.stop, service.stop_takes),
-        };
-        match work {
-            Work::Probe => {}
-            Work::Start => {
-                // What runs is not started again: its keeper takes it over as it is.
-                if service.runs == Runs::Nothing {
-                    service.runs = Runs::Some;
-                }
-                service.stuck = false;
-                if self.setup.rule == Rule::AssumeDead {
-                    service.address_until = now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
-                }
-            }
-            Work::Stop if service.runs != Runs::Nothing => service.runs = Runs::Some,
-            Work::Stop => {}
-        }
-        let takes = if fate == Fate::Hangs { service.limit } else { takes.min(service.limit) };
-        let ticket = self.tickets + 1;
-        self.machines[node].services[group.index()].work = Some((work, job, ticket));
-        self.schedule(now + takes, Happening::Done { node, group: group.index(), ticket });
-    }
-
-    fn done(&mut self, node: usize, group: usize, ticket: u64) {
-        let now = self.now;
-        let service = &mut self.machines[node].services[group];
-        let Some((work, job, _)) = service.work.filter(|work| work.2 == ticket) else { return };
-        service.work = None;
-        let outcome = match work {
-            Work::Probe => match service.runs {
-                Runs::Nothing => Outcome::Stopped,
-                Runs::All if now < service.address_until => Outcome::Running,
-                Runs::All | Runs::Some => Outcome::Partial,
-            },
-            Work::Start if service.start == Fate::Works => {
-                service.runs = Runs::All;
-                Outcome::Running
-            }
-            Work::Stop if service.stop == Fate::Works || service.runs == Runs::Nothing => {
-                service.runs = Runs::Nothing;
-                service.orphan = false;
-                service.stuck = false;
-                Outcome::Stopped
-            }
-            Work::Stop => {
-                service.stuck = true;
-                Outcome::Failed
-            }
-            Work::Start => Outcome::Failed,
-        };
-        self.enqueue(node, Pending::Report { group: Setup::group(group), job, outcome });
-    }
-
-    /// Starts the engine's process.
-    pub(super) fn revive(&mut self, node: usize) {
-        let identity = (Incarnation(self.random.bits()), self.random.bits());
-        let machine = &mut self.machines[node];
-        if machine.engine.is_some() || !machine.on {
-            return;
-        }
-        machine.exited = false;
-        machine.process += 1;
-        let identity = Identity {
-            incarnation: identity.0,
-            memory: machine.memory.as_deref(),
-            held_until: machine.held_until,
-            seed: identity.1,
-        };
-        let now = machine.clock.local(self.now);
-        let cluster = Cluster::new(machine.config.clone(), &identity, now);
-        let mut queue = VecDeque::new();
-        for link in 0..self.setup.links {
-            let up = machine.carrier[link];
-            queue.push_back(Pending::Link { link: LinkId::new(link).expect("few links"), up });
-        }
-        for (index, service) in machine.services.iter().enumerate() {
-            queue.push_back(Pending::Able { group: Setup::group(index), able: service.able });
-        }
-        machine.engine = Some(Engine { cluster, queue, queued_frames: [0; LINKS_MAX], wake: None });
-        self.wake_at(node, self.now + 1);
-        self.judge_conditions();
-    }
-
     /// Gives an operator's command; its number.
     pub fn command_sent(&mut self, node: usize, command: Command) -> u32 {
         self.commands += 1;
@@ -482,7 +297,7 @@ impl World {
     pub fn serving(&self, group: usize) -> Vec<usize> {
         let serves = |node: &usize| {
             let machine = &self.machines[*node];
-            machine.on && machine.services[group].serves(self.now)
+            machine.runs() && machine.services[group].serves(self.now)
         };
         (0..self.machines.len()).filter(serves).collect()
     }

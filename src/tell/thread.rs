@@ -169,8 +169,9 @@ impl log::Log for Teller {
             log::Level::Info => Level::Info,
             log::Level::Debug | log::Level::Trace => Level::Debug,
         };
-        // Which resource failed, and its last words.
-        let keep = record.target() == "resource" && level <= Level::Warning;
+        // Which resource failed, and its last words; and what its sender calls an event.
+        let failed = record.target() == "resource" && level <= Level::Warning;
+        let keep = failed || record.target() == "event";
         self.record(level, record.args().to_string(), keep);
     }
 

@@ -106,8 +106,11 @@ fn web_two_routers() {
     assert_eq!(config.log.syslog.as_deref(), Some("daemon"), "comments are stripped");
     let key = derive(b"clavesecreta", "heartbeat:corman,rabiuss");
     assert_eq!((config.keys.authenticated, &config.keys.keys), (true, &vec![(1, key)]));
-    assert_eq!(find(&loaded, "ping is not used").line, 8);
-    assert_eq!(find(&loaded, "ipfail is not started").line, 10);
+    assert_eq!(config.references.hosts, [["192.168.1.1"]]);
+    let seconds = Duration::from_secs;
+    assert_eq!((config.references.interval, config.references.dead), (seconds(2), seconds(10)));
+    assert_eq!(config.references.settle, Some(seconds(20)), "ipfail");
+    assert!(config.probe);
     assert!(find(&loaded, "started before its disk: drbddisk").cure.contains("drbddisk before"));
     assert_eq!(find(&loaded, "a secret of 12 bytes").line, 2);
     assert!(!said(&loaded).contains("clavesecreta"), "a secret is never shown");

@@ -87,6 +87,10 @@ fn wrong_values_are_named_with_the_cure() {
         ("node gamma", "3 nodes: the rule assume-dead works with exactly two", "majority"),
         ("respawn hacluster ipfail", "`ipfail` is not a full path", "/"),
         ("ping_group routers", "ping_group names no address", "router"),
+        ("ping 300.0.0.1", "`300.0.0.1` is no address", "host name"),
+        ("ping6 192.168.1.1", "192.168.1.1 is no IPv6 address", "`ping`"),
+        ("ping 10.0.0.100", "10.0.0.100 tells nothing: 10.0.0.100/24 moves", "router"),
+        ("ping 127.0.0.1", "127.0.0.1 tells nothing", "router"),
         ("watchdog watchdog", "`watchdog` is not a full path", "/dev/watchdog"),
     ] {
         only_error(&with(line), 7, message, cure);
@@ -98,13 +102,9 @@ fn what_is_not_done_is_named() {
     for (line, message) in [
         ("hopfudge 1", "hopfudge is not used"),
         ("hopfudge x", "`hopfudge x` is no number"),
-        ("deadping 10", "deadping is not used"),
-        ("ping 192.168.1.1", "ping is not used"),
-        ("ping_group routers 10.0.0.1 10.0.0.2", "ping_group is not used"),
-        ("stonith baytech /etc/ha.d/conf/baytech", "stonith is not used"),
-        ("stonith_host * baytech 10.0.0.3 user secret", "stonith_host is not used"),
+        ("deadping 10", "deadping is not used: there are no references"),
         ("watchdog /dev/watchdog", "watchdog is not used"),
-        ("respawn hacluster /usr/lib/heartbeat/ipfail", "ipfail is not started"),
+        ("respawn hacluster /usr/lib/heartbeat/ipfail", "ipfail without references"),
         ("respawn root /usr/bin/thing", "/usr/bin/thing is not started"),
         ("failfast root /usr/bin/thing", "/usr/bin/thing is not started"),
         ("apiauth ipfail gid=haclient uid=hacluster", "apiauth is not used"),
@@ -265,6 +265,10 @@ fn authkeys() {
         (format!("auth 2\n1 sha1 {secret}"), 1, "key 2 is to be used, but is not in", "2 sha1"),
         (format!("auth 16\n1 sha1 {secret}"), 1, "`auth` needs the number", "auth 1"),
         (format!("auth 1\n1 sha256 {secret}"), 2, "there is no method `sha256`", "sha1"),
+        // The method forgotten, the number too, or typed without a blank between.
+        (format!("auth 1\n1 {secret}"), 2, "there is no method `********`", "sha1"),
+        (format!("auth 1\n1-{secret} sha1"), 2, "`********` is no key number", "SECRET"),
+        (format!("auth 1\n{secret}"), 2, "`auth` needs the number", "auth 1"),
         ("auth 1\n1 sha1".to_string(), 2, "sha1 needs a secret", "SECRET"),
         (format!("auth 1\n1 crc {secret}"), 2, "crc uses no secret", "sha1"),
         (format!("auth 1\n1 md5 {secret}\n1 sha1 {secret}"), 3, "is in line 2 already", ""),
@@ -359,8 +363,12 @@ fn every_directive_is_documented() {
         assert!(documentation.contains(&format!("`{name}`")), "{name} is not documented");
         let loaded = with(&format!("{name} x"));
         assert!(!said(&loaded).contains("there is no directive"), "{}", said(&loaded));
-        // `x` may be an interface, but nothing else.
-        let honoured = name == "bcast" && good(&loaded).links.len() == 3;
+        // `x` may be an interface or a host, but nothing else.
+        let honoured = match name {
+            "bcast" => good(&loaded).links.len() == 3,
+            "ping" | "ping6" => good(&loaded).references.hosts == [["x"]],
+            _ => false,
+        };
         assert!(honoured || !said(&loaded).is_empty(), "{name} x is skipped silently");
     }
     for name in [

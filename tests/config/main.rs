@@ -1,9 +1,11 @@
 //! Configurations that people really wrote, and all the ways to write them wrong.
 
 mod commands;
+mod fencing;
 mod fixtures;
 mod heartbeat;
 mod properties;
+mod references;
 mod toml;
 
 use latido::cli::{check, keygen, migrate};

@@ -64,6 +64,7 @@ fn start_without_gate(scene: &Scene, node: &str) {
             .to_vec();
     command.extend(scene.config_args(node));
     command.extend(["--runtime-dir".to_owned(), machine.runtime_dir().display().to_string()]);
+    command.extend(["--state-dir".to_owned(), machine.dir().join("state").display().to_string()]);
     machine.spawn("daemon", command).unwrap();
 }
 

@@ -197,7 +197,8 @@ fn failed_stop_blocks_or_releases() {
     run(&mut world, 31 * SECOND);
     assert_eq!(world.serving(0), [1]);
 
-    let mut world = pair(Setup { release_on_stop_failure: true, ..Setup::default() });
+    let mut world =
+        pair(Setup { stop_failure: latido::core::StopFailure::Release, ..Setup::default() });
     world.service(0, 0).stop = Fate::Fails;
     world.apply(Fault::Able(0, 0, false));
     run(&mut world, SECOND);

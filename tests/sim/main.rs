@@ -5,6 +5,7 @@ mod majority;
 mod partitions;
 mod properties;
 mod scene;
+mod speed;
 mod starts;
 mod steady;
 mod strangers;

@@ -1,7 +1,7 @@
 //! Random faults from fresh seeds; every seed that ever failed stays here.
 //!
 //! `LATIDO_SIM_SEED=…` replays one seed, `LATIDO_SIM_SECONDS=…` runs for longer than 30 s.
-use latido::sim::{Setup, Violation, swarm};
+use latido::sim::{Setup, Violation, harsh, swarm};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seeds that once failed, and why. What a seed draws changes with the swarm: scenarios keep, too,
@@ -42,6 +42,21 @@ fn play_majority(seed: u64) -> swarm::Summary {
     swarm::run_majority(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
 }
 
+fn play_harsh(seed: u64) -> swarm::Summary {
+    let (told, setup) = ("harsh_seeds", harsh::setup(seed));
+    harsh::run(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
+}
+
+fn play_watchdog(seed: u64) -> swarm::Summary {
+    let (told, setup) = ("watchdog_seeds", harsh::setup_watchdog(seed));
+    harsh::run_watchdog(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
+}
+
+fn play_fencing(seed: u64) -> swarm::Summary {
+    let (told, setup) = ("fencing_seeds", harsh::setup_fencing(seed));
+    harsh::run_fencing(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
+}
+
 fn fail(violation: &Violation, seed: u64, test: &str, setup: &Setup) -> ! {
     panic!(
         "{violation}\nseed {seed}: {setup:?}\nreplay: LATIDO_SIM_SEED={seed} cargo test \
@@ -67,6 +82,21 @@ fn fresh_seeds() {
 #[test]
 fn majority_seeds() {
     swarm(play_majority);
+}
+
+#[test]
+fn harsh_seeds() {
+    swarm(play_harsh);
+}
+
+#[test]
+fn watchdog_seeds() {
+    swarm(play_watchdog);
+}
+
+#[test]
+fn fencing_seeds() {
+    swarm(play_fencing);
 }
 
 fn swarm(play: Play) {

@@ -19,12 +19,14 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 80;
 
 /// What each of the lower layers may use besides itself; the others may use any but `PRIVATE`.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("platform", &["core"]),
     ("config", &["core"]),
     ("link", &["core", "platform", "config"]),
     ("resource", &["core", "platform", "config"]),
+    ("reference", &["core", "platform", "config"]),
+    ("fence", &["core", "platform", "config"]),
 ];
 /// Layers at the top, and who may use them.
 const PRIVATE: [(&str, &[&str]); 2] = [("cli", &["cli"]), ("lab", &["lab", "cli"])];

@@ -183,6 +183,8 @@ impl Scene {
         let mut command = vec![PROGRAM.to_owned(), "run".to_owned()];
         command.extend(self.config_args(node));
         command.extend(["--runtime-dir".to_owned(), self.runtime_dir(node)]);
+        let state = machine.dir().join("state").display().to_string();
+        command.extend(["--state-dir".to_owned(), state]);
         machine.spawn(DAEMON, command).unwrap_or_else(|why| panic!("{why}"));
         let served = *self.served.lock().expect("no panic while it is held");
         if let Some(address) = served {

@@ -120,7 +120,7 @@ fn assumed(tried: &Tried) -> String {
 
 /// What the rule is worth with this configuration, if everything works.
 pub(super) fn judge(config: &Config, tried: &Tried) -> Judgement {
-    Basis::of(config, tried.silencer()).as_configured(&config.nodes, tried.gate())
+    Basis::of(config, tried.silencer()).as_configured(config, tried.gate())
 }
 
 /// The same for people.

@@ -5,11 +5,17 @@ use super::super::diagnostic::{At, Report};
 use super::super::keys::{derive, unauthenticated};
 use super::super::suggest::did_you_mean;
 use super::super::{Keys, files};
+use std::borrow::Cow;
 use std::path::Path;
 
 const METHODS: [&str; 3] = ["sha1", "md5", "crc"];
 /// Secrets below this length, in bytes, can be guessed.
 const SECRET_MIN: usize = 16;
+/// The longest word that is shown, in bytes. A number or a method forgotten, a secret stands in its
+/// place; what people call methods (`sha512`) is no longer than this.
+const SHOWN_MAX: usize = 6;
+/// Shown instead of a secret.
+const STARS: &str = "********";
 
 enum Method {
     Crc,
@@ -56,9 +62,9 @@ fn blank_out(bytes: &[u8]) -> String {
         for (index, (blank, word)) in words(line).enumerate() {
             shown.push_str(&String::from_utf8_lossy(blank));
             if index < 2 {
-                shown.push_str(&String::from_utf8_lossy(word));
+                shown.push_str(&blank_out_long(word));
             } else if !word.is_empty() {
-                shown.push_str("********");
+                shown.push_str(STARS);
             }
         }
         if !shown.ends_with('\n') {
@@ -66,6 +72,11 @@ fn blank_out(bytes: &[u8]) -> String {
         }
     }
     shown
+}
+
+/// A word that should be no secret.
+fn blank_out_long(word: &[u8]) -> Cow<'_, str> {
+    if word.len() > SHOWN_MAX { Cow::Borrowed(STARS) } else { String::from_utf8_lossy(word) }
 }
 
 /// Pairs of blanks and the word that follows; the last word may be empty.
@@ -101,7 +112,7 @@ fn parse(bytes: &[u8], file: usize, report: &mut Report) -> Parsed {
             continue;
         }
         let texts: Vec<String> =
-            words.iter().take(2).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            words.iter().take(2).map(|word| blank_out_long(word).into_owned()).collect();
         if first.starts_with(b"a") {
             read_auth(&texts, at, &mut active, report);
         } else if let Some(key) = read_key(&texts, &words, at, report) {

@@ -1,9 +1,8 @@
 //! Directives of `ha.cf` that this version does not act upon: each is named with the reason.
 use super::super::diagnostic::Report;
 use super::super::suggest::suggest;
-use super::super::values;
 use super::Word;
-use super::hacf::{boolean, last, time};
+use super::hacf::{boolean, last};
 
 /// Directives whose values are not split at commas.
 pub(super) const WHOLE_LINE: [&str; 10] = [
@@ -20,7 +19,7 @@ pub(super) const WHOLE_LINE: [&str; 10] = [
 ];
 
 /// Directives that do something here.
-pub(super) const HONOURED: [&str; 23] = [
+pub(super) const HONOURED: [&str; 26] = [
     "node",
     "keepalive",
     "deadtime",
@@ -43,12 +42,14 @@ pub(super) const HONOURED: [&str; 23] = [
     "debug",
     "realtime",
     "rtprio",
+    "ping",
+    "ping6",
+    "ping_group",
     "deadping",
 ];
 
 /// Directives that are read, checked as far as it makes sense, and named.
-const NAMED: [&str; 8] =
-    ["ping", "ping6", "ping_group", "stonith", "stonith_host", "watchdog", "respawn", "failfast"];
+const NAMED: [&str; 5] = ["stonith", "stonith_host", "watchdog", "respawn", "failfast"];
 
 /// Directives that mean nothing here, and why.
 const WITHOUT_MEANING: [(&str, &str); 26] = [
@@ -83,21 +84,6 @@ const WITHOUT_MEANING: [(&str, &str); 26] = [
 /// A directive that does nothing here, or does not exist.
 pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
     match name.text {
-        "deadping" => {
-            let _ = time(name, words, report);
-            report.warning(name.at, "deadping is not used: this version asks no references", "");
-        }
-        "ping" | "ping6" | "ping_group" => references(name, words, report),
-        "stonith" | "stonith_host" => {
-            let message = format!(
-                "{} is not used: this version switches no power off, and a silent peer is \
-                 assumed dead",
-                name.text
-            );
-            let cure = "without fencing, both nodes own every group while all paths are cut: \
-                        have two different paths";
-            report.warning(name.at, message, cure);
-        }
         "watchdog" => {
             if let Some(word) = last(name, words, report)
                 && !word.text.starts_with('/')
@@ -119,26 +105,6 @@ pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
     }
 }
 
-fn references(name: Word, words: &[Word], report: &mut Report) {
-    // The first word of a ping_group is its name.
-    let hosts = if name.text == "ping_group" { words.get(1..).unwrap_or(&[]) } else { words };
-    if hosts.is_empty() {
-        let message = format!("{} names no address", name.text);
-        report.error(name.at, message, "name one that both nodes should reach, such as the router");
-    }
-    for host in hosts {
-        if let Err(cure) = values::peer(host.text) {
-            report.error(host.at, format!("`{}` is no address", host.text), cure);
-        }
-    }
-    let message = format!(
-        "{} is not used: this version asks no references, and moves a group only when the \
-         interface of its address loses its carrier",
-        name.text
-    );
-    report.warning(name.at, message, "");
-}
-
 fn programs(name: Word, words: &[Word], report: &mut Report) {
     let Some(program) = words.get(1) else {
         let message = format!("{} has a user and a program", name.text);
@@ -150,12 +116,6 @@ fn programs(name: Word, words: &[Word], report: &mut Report) {
         report.error(program.at, message, "start it with `/`");
     }
     let (message, cure) = match program.text.rsplit('/').next() {
-        Some("ipfail") => (
-            "ipfail is not started: it needs references (`ping`), which this version does not \
-             ask; a group moves when the interface of its address loses its carrier"
-                .to_string(),
-            String::new(),
-        ),
         Some("dopd") => (
             "dopd is not started: it talks with Heartbeat, not with Latido".to_string(),
             "use DRBD's own fencing handlers".to_string(),

@@ -3,7 +3,8 @@ use super::super::diagnostic::{At, Located, Report};
 use super::super::suggest::did_you_mean;
 use super::super::values;
 use super::super::{Failback, Log, Medium};
-use super::{Word, directives, media};
+use super::references::References;
+use super::{Word, directives, media, stonith};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,7 +25,9 @@ pub(in super::super) struct HaCf {
     pub(super) media: Vec<Located<Medium>>,
     /// There are media that could not be read, which has been reported.
     pub(super) media_unread: bool,
+    pub(super) references: References,
     pub(super) failback: Option<Failback>,
+    pub(super) stonith: Vec<stonith::Line>,
     pub(super) log: Log,
     pub(super) realtime: bool,
     pub(super) priority: u8,
@@ -43,7 +46,9 @@ impl Default for HaCf {
             baud: 19_200,
             media: Vec::new(),
             media_unread: false,
+            references: References::default(),
             failback: None,
+            stonith: Vec::new(),
             log: Log::default(),
             realtime: true,
             priority: 1,
@@ -150,6 +155,10 @@ impl HaCf {
                 }
                 None => {}
             },
+            "ping" | "ping6" | "ping_group" => self.references.read(name, words, report),
+            "deadping" => self.references.read_dead(name, words, report),
+            "respawn" if self.references.read_ipfail(words) => {}
+            "stonith" | "stonith_host" => stonith::read(self, name, words, report),
             _ => directives::other(name, words, report),
         }
     }

@@ -8,11 +8,14 @@ mod directives;
 mod hacf;
 mod haresources;
 mod media;
+mod references;
+mod stonith;
 
 use super::diagnostic::{At, Located, Report};
+use super::fence::{RawFencing, default_stop_failure};
 use super::files;
 use super::raw::{Raw, RawTiming};
-use super::{Rule, Source, StopFailure};
+use super::{Rule, Source};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,15 +43,22 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     let cluster = cluster_name(&hacf.nodes);
     let keys = authkeys::read(&dir.join("authkeys"), &cluster, report);
     let timing = timing(&hacf, At::file(file), report);
+    let devices = stonith::devices(&hacf, report);
+    let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
+    // What it means: with a device nobody takes over before it has shot, without one at once.
+    let rule = if devices.is_empty() { Rule::AssumeDead } else { Rule::Fencing };
+    let fencing = RawFencing { devices, ..RawFencing::none(At::file(file)) };
     Some(Raw {
         source: Source::Heartbeat(dir.to_path_buf()),
         whole: At::file(file),
         cluster,
         timing,
-        // Without fencing there is nothing that could make a failed stop safe; the service counts.
-        rule: Rule::AssumeDead,
+        probe: super::references::probe_by_default(rule),
+        references,
+        rule,
         takeover_max: None,
-        stop_failure: StopFailure::Release,
+        stop_failure: default_stop_failure(rule, false),
+        fencing,
         keys,
         nodes: hacf.nodes,
         links: hacf.media,

@@ -1,9 +1,12 @@
 //! `latido.toml` → `Raw`. Every key is known or an error.
+mod fence;
 mod group;
 mod link;
+mod references;
 mod table;
 
 use super::diagnostic::{At, Located, Report};
+use super::fence::{RawFencing, default_stop_failure};
 use super::raw::{Raw, RawTiming};
 use super::suggest::did_you_mean;
 use super::values;
@@ -31,7 +34,8 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     let document = Table::document(document.get_ref(), file);
     document.only(&TOP, report);
     let (cluster, nodes) = read_cluster(&document, report);
-    let (rule, stop_failure) = read_quorum(&document, report);
+    let (rule, stop_failure, fencing) = read_quorum(&document, report);
+    fence::check_private(path, &fencing.devices, document.at, report);
     let takeover_max = read_takeover_max(&document, report);
     let errors = report.errors();
     let links = link::read(&document, report);
@@ -45,6 +49,9 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         rule,
         stop_failure,
         takeover_max,
+        probe: references::read_probe(&document, rule, report),
+        references: references::read(&document, report),
+        fencing,
         keys: read_keys(&document, path, report),
         links,
         links_unread,
@@ -116,21 +123,30 @@ fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
 }
 
 const MEANING: &str = "\"assume-dead\" for two nodes: a silent peer counts as dead, so with every \
-                       path cut both nodes will own every group; or \"majority\" for three to \
-                       eight";
+                       path cut both nodes will own every group; \"fencing\" for two nodes that \
+                       can switch each other off; or \"majority\" for three to eight";
 
-fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure) {
+fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, RawFencing) {
+    let mut fencing = RawFencing::none(document.at);
+    let errors = report.errors();
+    fencing.devices = fence::read(document, report);
+    fencing.unread = report.errors() > errors;
+    fencing.own = fence::read_own(document, report);
     let Some(table) = document.table("quorum", "[quorum]", report) else {
         if !document.has("quorum") {
             let cure = "add `[quorum]` and `rule = \"assume-dead\"`: a silent peer counts as dead, \
                         so with every path cut both nodes will own every group";
             report.error(document.at, "nothing says who may own a group", cure);
         }
-        return (Rule::AssumeDead, StopFailure::Release);
+        return (Rule::AssumeDead, StopFailure::Release, fencing);
     };
     table.only(keys_of("[quorum]"), report);
     let rule = read_rule(&table, report);
-    (rule, read_stop_failure(&table, rule, report))
+    fencing.delay = table.duration("fence_delay", report);
+    (fencing.rule_at, fencing.stop_failure_at) = (table.at("rule"), table.at("stop_failure"));
+    // A reset that could not be read has been reported.
+    let own = document.has("self_fence");
+    (rule, read_stop_failure(&table, rule, own, report), fencing)
 }
 
 fn read_takeover_max(document: &Table, report: &mut Report) -> Option<Located<Duration>> {
@@ -145,10 +161,7 @@ fn read_rule(table: &Table, report: &mut Report) -> Rule {
         Some(rule) => match rule.value.as_str() {
             "assume-dead" => {}
             "majority" => return Rule::Majority,
-            "fencing" => {
-                let message = format!("the rule \"{}\" is not in this version", rule.value);
-                report.error(rule.at, message, MEANING);
-            }
+            "fencing" => return Rule::Fencing,
             other => {
                 let cure = did_you_mean(other, &["assume-dead", "majority", "fencing"], MEANING);
                 report.error(rule.at, format!("there is no rule \"{other}\""), cure);
@@ -161,24 +174,27 @@ fn read_rule(table: &Table, report: &mut Report) -> Rule {
 }
 
 /// What stands for itself is what the rule promises: one owner, or a service in any case.
-fn read_stop_failure(table: &Table, rule: Rule, report: &mut Report) -> StopFailure {
+fn read_stop_failure(table: &Table, rule: Rule, own: bool, report: &mut Report) -> StopFailure {
     match table.string("stop_failure", report) {
-        None if rule == Rule::Majority => StopFailure::Block,
-        None => StopFailure::Release,
+        None => default_stop_failure(rule, own),
         Some(text) => match text.value.as_str() {
-            "release" if rule == Rule::Majority => {
-                let cure = "leave it out: nobody takes over until somebody has looked";
+            "release" if rule != Rule::AssumeDead => {
+                let cure = "leave it out: nobody takes over before it is certain that it is safe";
                 let message = "with stop_failure = \"release\" what cannot be stopped runs twice";
                 report.warning(text.at, message, cure);
                 StopFailure::Release
             }
             "release" => StopFailure::Release,
             "block" => StopFailure::Block,
+            "reset" => StopFailure::Reset,
+            "fence" => StopFailure::Fence,
             other => {
                 let message = format!("stop_failure cannot be \"{other}\"");
                 let cure = "\"release\" (the other node takes over; the service matters more) or \
-                            \"block\" (nobody takes over until somebody has looked)";
-                report.error(text.at, message, did_you_mean(other, &["release", "block"], cure));
+                            \"block\" (nobody takes over until somebody has looked), \"reset\" \
+                            (this machine resets itself) or \"fence\" (the other node fences it)";
+                let all = ["release", "block", "reset", "fence"];
+                report.error(text.at, message, did_you_mean(other, &all, cure));
                 StopFailure::Release
             }
         },

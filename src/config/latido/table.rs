@@ -8,19 +8,50 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of every table, for "belongs in …".
-const KEYS: [(&str, &[&str]); 7] = [
+const KEYS: [(&str, &[&str]); 10] = [
     ("[cluster]", &["name", "nodes"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
-    ("[quorum]", &["rule", "stop_failure", "takeover_max"]),
+    ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe", "takeover_max"]),
+    ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
     ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
     ("[[group]]", &["name", "prefer", "failback", "resources"]),
+    (
+        "[[fence]]",
+        &[
+            "node",
+            "nodes",
+            "command",
+            "agent",
+            "stonith",
+            "options",
+            "params",
+            "params_file",
+            "method",
+            "timeout",
+            "tries",
+            "test_every",
+            "on",
+        ],
+    ),
+    ("[self_fence]", &["command", "takes"]),
     ("[log]", &["file", "debug_file", "syslog", "debug"]),
 ];
 
 /// Keys that stand before the first table.
-pub(super) const TOP: [&str; 8] =
-    ["realtime", "cluster", "timing", "quorum", "keys", "link", "group", "log"];
+pub(super) const TOP: [&str; 11] = [
+    "realtime",
+    "cluster",
+    "timing",
+    "quorum",
+    "references",
+    "keys",
+    "link",
+    "group",
+    "fence",
+    "self_fence",
+    "log",
+];
 
 /// The keys of one kind of table.
 pub(super) fn keys_of(table: &str) -> &'static [&'static str] {
@@ -169,6 +200,50 @@ impl<'a> Table<'a> {
             }
         }
         Some(texts)
+    }
+
+    /// An array of texts and of arrays of texts: `["a", ["b", "c"]]`; a text is a list of one.
+    pub(super) fn lists(
+        &self,
+        key: &'a str,
+        report: &mut Report,
+    ) -> Option<Vec<Vec<Located<String>>>> {
+        const WANTED: &str = "a list of texts and lists: [\"…\", [\"…\", \"…\"]]";
+        let value = self.value(key)?;
+        let DeValue::Array(items) = value.value else { return value.wrong(WANTED, report) };
+        let mut lists = Vec::new();
+        for item in items.iter() {
+            let at = at_of(self.file, item);
+            match item.get_ref() {
+                DeValue::Array(inner) if !inner.is_empty() => {
+                    let texts = inner.iter().filter_map(|item| self.text(key, item, report));
+                    lists.push(texts.collect());
+                }
+                DeValue::Array(_) => report.error(at, "an empty list", "remove it"),
+                DeValue::String(_) => {
+                    lists.extend(self.text(key, item, report).map(|text| vec![text]));
+                }
+                other => {
+                    Value { value: other, at, key }.wrong::<()>(WANTED, report);
+                }
+            }
+        }
+        Some(lists)
+    }
+
+    fn text(
+        &self,
+        key: &'a str,
+        item: &'a Spanned<DeValue<'a>>,
+        report: &mut Report,
+    ) -> Option<Located<String>> {
+        let at = at_of(self.file, item);
+        match item.get_ref() {
+            DeValue::String(text) if !text.contains('\0') => {
+                Some(Located::new(text.to_string(), at))
+            }
+            other => Value { value: other, at, key }.wrong("a text", report),
+        }
     }
 
     /// The table `[key]`.

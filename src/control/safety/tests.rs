@@ -36,8 +36,12 @@ fn well(basis: &Basis) -> Evidence<'_> {
     }
 }
 
+fn device(name: &str, test: Test) -> DeviceState {
+    DeviceState { name: name.into(), test, ..DeviceState::default() }
+}
+
 fn power(test: Test) -> Vec<Power> {
-    vec![Power { node: "laptop".into(), devices: vec![Device { name: "relay".into(), test }] }]
+    vec![Power { node: "laptop".into(), devices: vec![device("relay", test)] }]
 }
 
 /// A pair under `fencing`, all is well.
@@ -131,10 +135,10 @@ fn an_address_needs_the_gate_or_a_lease_that_waits() {
         let judged = judge(&Evidence { gate, ..well(&waiting) });
         assert!(judged.safe && judged.why.contains("every lease waits"), "{judged:?}");
     }
-    // Under `fencing` there is no lease that could wait.
-    let fencing = Basis { rule: Rule::Fencing, silencer: Silencer::Lifetime, ..basis() };
+    // Under `fencing` whoever does not fall silent is switched off.
+    let fencing = Basis { rule: Rule::Fencing, ..basis() };
     for gate in [gaps, missing] {
-        assert!(!judge(&Evidence { gate, ..fenced(&fencing) }).safe);
+        assert!(judge(&Evidence { gate, ..fenced(&fencing) }).safe);
     }
     let none = Basis { addresses: false, ..basis() };
     assert!(judge(&Evidence { gate: Gate::Unneeded, ..well(&none) }).safe);
@@ -164,12 +168,17 @@ fn fencing_is_as_safe_as_its_devices() {
     assert!(judged.safe && judged.why.contains("passed its self-test"), "{judged:?}");
     let with = |power| Evidence { power, ..fenced(&basis) };
     let failed = Test::Failed("no route to it".into());
-    let what = "laptop cannot be switched off: relay fails its self-test (no route to it)";
-    unsafe_because(&with(power(failed.clone())), what, "mend the device", true);
-    unsafe_because(&with(power(Test::Pending)), "not been tested yet", "wait", false);
-    unsafe_because(&with(Vec::new()), "nothing can switch off", "[[fence]]", false);
+    let what = "no device could fence it (relay: no route to it)";
+    unsafe_because(&with(power(failed.clone())), what, "look at the device", false);
+    unsafe_because(
+        &with(power(Test::Pending)),
+        "relay: its self-test has not ended",
+        "look",
+        false,
+    );
+    unsafe_because(&with(Vec::new()), "none is configured", "device", false);
     let mut second = power(failed);
-    second[0].devices.push(Device { name: "board".into(), test: Test::Good });
+    second[0].devices.push(device("board", Test::Good));
     assert!(judge(&with(second)).safe, "one that works is enough");
     // A silent node is what the devices are for.
     let mut silent = fenced(&basis);
@@ -183,8 +192,7 @@ fn assume_dead_and_open_frames_are_never_safe() {
     unsafe_because(&well(&rule), "every path between the nodes is cut", "third voter", false);
     let open = Basis { sealed: false, ..basis() };
     unsafe_because(&well(&open), "frames are not sealed", "keygen", false);
-    let judged = Basis::default().as_configured(&[], Gate::Everywhere);
-    assert!(!judged.safe, "nothing is known");
+    assert!(!judge(&well(&Basis::default())).safe, "nothing is known");
 }
 
 #[test]

@@ -15,8 +15,9 @@ const PER_SECOND: u32 = 10;
 const READ_MAX: usize = 64 * 1024;
 
 /// The output of one script.
-pub(super) struct Output {
+pub struct Output {
     pipe: Option<OwnedFd>,
+    target: &'static str,
     label: String,
     level: Level,
     line: Vec<u8>,
@@ -29,10 +30,11 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Reads from a non-blocking pipe; every line is logged as `label: line`.
-    pub(super) fn new(pipe: OwnedFd, label: String, level: Level) -> Self {
+    /// Reads from a non-blocking pipe; every line is logged, for `target`, as `label: line`.
+    pub fn new(pipe: OwnedFd, target: &'static str, label: String, level: Level) -> Self {
         Output {
             pipe: Some(pipe),
+            target,
             label,
             level,
             line: Vec::new(),
@@ -46,22 +48,22 @@ impl Output {
     }
 
     /// The pipe, while somebody may still write to it.
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
     /// The first few kilobytes, for the status words.
-    pub(super) fn head(&self) -> &[u8] {
+    pub fn head(&self) -> &[u8] {
         &self.head
     }
 
     /// The last line.
-    pub(super) fn last(&self) -> &str {
+    pub fn last(&self) -> &str {
         &self.last
     }
 
     /// Reads and logs what is there now.
-    pub(super) fn read(&mut self) {
+    pub fn read(&mut self) {
         let mut buffer = [0; 2048];
         let mut total = 0;
         while let Some(pipe) = &self.pipe {
@@ -82,13 +84,13 @@ impl Output {
     }
 
     /// Logs an unfinished last line, and how many were left out.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         if !self.line.is_empty() {
             self.end_line();
         }
         if self.dropped > 0 {
             let (label, dropped) = (&self.label, self.dropped);
-            log!(target: "resource", self.level, "{label}: {dropped} more lines were left out");
+            log!(target: self.target, self.level, "{label}: {dropped} more lines were left out");
             self.dropped = 0;
         }
     }
@@ -132,7 +134,7 @@ impl Output {
             return;
         }
         self.budget -= 1;
-        log!(target: "resource", self.level, "{}: {text}", self.label);
+        log!(target: self.target, self.level, "{}: {text}", self.label);
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
     fn output() -> (Output, OwnedFd) {
         let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
         rustix::io::ioctl_fionbio(&reader, true).expect("non-blocking");
-        (Output::new(reader, "test".into(), Level::Debug), writer)
+        (Output::new(reader, "test", "test".into(), Level::Debug), writer)
     }
 
     #[test]

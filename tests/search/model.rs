@@ -1,0 +1,91 @@
+//! The search itself: the world as a model of `stateright`.
+use crate::setup::Setup;
+use crate::world::{Action, TWO_HOLDERS, TWO_OWNERS, World};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use std::time::{Duration, Instant};
+
+/// What is searched.
+#[derive(Clone, Debug)]
+pub(crate) struct Search(pub(crate) Setup);
+
+impl Model for Search {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::begin(&self.0, false)]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        world.actions(&self.0, actions);
+    }
+
+    fn next_state(&self, world: &World, action: Action) -> Option<World> {
+        Some(world.next(&self.0, action))
+    }
+
+    fn properties(&self) -> Vec<Property<Search>> {
+        fn unbroken(world: &World, how: &str) -> bool {
+            !world.broken.as_ref().is_some_and(|broken| broken.starts_with(how))
+        }
+        fn other(world: &World) -> bool {
+            world.broken.is_none() || !unbroken(world, TWO_OWNERS) || !unbroken(world, TWO_HOLDERS)
+        }
+        vec![
+            Property::always("never two owners", |_, world| unbroken(world, TWO_OWNERS)),
+            Property::always("a vote has one holder", |_, world| unbroken(world, TWO_HOLDERS)),
+            Property::always("terms and tables hold", |_, world| other(world)),
+        ]
+    }
+}
+
+/// What a search came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) unique: usize,
+    /// The first violation, and how it comes about.
+    pub(crate) broken: Option<(String, String)>,
+}
+
+/// Searches everything; prints how large that was.
+pub(crate) fn search(setup: &Setup, limit: Option<Duration>) -> Outcome {
+    let begun = Instant::now();
+    let model = Search(setup.clone());
+    let checker = model.checker().finish_when(HasDiscoveries::AnyFailures);
+    let checker = match limit {
+        Some(limit) => checker.timeout(limit),
+        None => checker,
+    };
+    let checker = checker.threads(threads()).spawn_bfs().join();
+    let broken = checker
+        .discoveries()
+        .into_iter()
+        .next()
+        .map(|(what, path)| (what.to_owned(), story(setup, path.into_actions())));
+    let taken = begun.elapsed();
+    let end = if broken.is_some() { "a violation" } else { "no violation" };
+    println!(
+        "{}: {:?}, {} ms ahead: {} states, {} of them different, depth {}, {:.1} s: {end}",
+        setup.name,
+        setup.faults,
+        setup.horizon / 1_000,
+        checker.state_count(),
+        checker.unique_state_count(),
+        checker.max_depth(),
+        taken.as_secs_f64(),
+    );
+    Outcome { unique: checker.unique_state_count(), broken }
+}
+
+fn threads() -> usize {
+    std::env::var("LATIDO_SEARCH_THREADS").map_or(1, |text| text.parse().expect("a number"))
+}
+
+/// Plays these choices again and tells who did what when.
+fn story(setup: &Setup, actions: Vec<Action>) -> String {
+    let mut world = World::begin(setup, true);
+    for action in actions {
+        world = world.next(setup, action);
+    }
+    world.story.unwrap_or_default().join("\n")
+}
