@@ -1,5 +1,6 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 mod fence;
+mod guards;
 mod times;
 
 pub use times::Tried;
@@ -234,11 +235,13 @@ fn json_summary(config: &Config, tried: &Tried) -> serde_json::Value {
     serde_json::json!({
         "cluster": config.cluster,
         "nodes": config.nodes,
+        "witnesses": config.witnesses,
         "links": config.links.iter().map(|link| &link.name).collect::<Vec<_>>(),
         "groups": groups,
         "quorum": times::json_quorum(config, tried),
         "authenticated": config.keys.authenticated,
         "fencing": fence::json(config),
+        "guards": guards::json(config),
         "takeover_us_max": u64::try_from(worst).unwrap_or(u64::MAX),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
@@ -268,6 +271,9 @@ fn summary(config: &Config, tried: &Tried) -> String {
     let show = format_duration;
     let mut text = format!("cluster   {}\n", config.cluster);
     let _ = writeln!(text, "nodes     {}", preferred_order(config).join(", "));
+    if !config.witnesses.is_empty() {
+        let _ = writeln!(text, "witnesses {}", config.witnesses.join(", "));
+    }
     let _ = writeln!(
         text,
         "timing    a heartbeat every {}; late after {}, dead after {}; a starting node waits {} \
@@ -301,6 +307,7 @@ fn summary(config: &Config, tried: &Tried) -> String {
         text.push_str(SHORT_DEAD);
     }
     text.push_str(&fence::summary(config));
+    text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
     text.push_str(fence::stop_failure(config));
     if config.keys.authenticated {

@@ -109,6 +109,9 @@ fn screen(report: &Report, colour: bool) -> String {
     for node in &report.nodes {
         text.push_str(&node_line(node));
     }
+    for witness in &report.witnesses {
+        text.push_str(&witness_line(witness));
+    }
     text.push_str(&fence::lines(report));
     if !report.references.is_empty() {
         text.push_str("\nREFERENCE        STATE\n");
@@ -153,6 +156,20 @@ fn node_line(node: &NodeReport) -> String {
         .collect();
     let head = format!("{:<16} {state:<10} ", node.name);
     wrapped(&head, &" ".repeat(28), &links.join(", "))
+}
+
+/// A witness hears a node on any of its links: only those that work say something.
+fn witness_line(witness: &NodeReport) -> String {
+    let up = witness.links.iter().filter(|link| link.state == "up");
+    let links: Vec<String> = up
+        .map(|link| match link.rtt_us {
+            Some(us) => format!("{} {}", link.name, span(Duration::from_micros(us))),
+            None => link.name.clone(),
+        })
+        .collect();
+    let over = if links.is_empty() { String::new() } else { format!(": {}", links.join(", ")) };
+    let head = format!("{:<16} {:<10} ", witness.name, witness.state);
+    wrapped(&head, &" ".repeat(28), &format!("witness{over}"))
 }
 
 fn group_lines(group: &GroupReport) -> String {

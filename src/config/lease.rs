@@ -297,6 +297,7 @@ mod tests {
             source: Source::Latido("latido.toml".into()),
             cluster: "test".into(),
             nodes: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            witnesses: Vec::new(),
             timing: Timing {
                 interval,
                 warn,

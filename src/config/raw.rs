@@ -13,6 +13,7 @@ pub(super) struct Raw {
     pub(super) cluster: String,
     /// As written, lower-case, without repetitions.
     pub(super) nodes: Vec<Located<String>>,
+    pub(super) witnesses: Vec<Located<String>>,
     pub(super) timing: RawTiming,
     pub(super) rule: Rule,
     pub(super) stop_failure: StopFailure,

@@ -30,7 +30,7 @@ pub(super) fn report(snapshot: &Snapshot, facts: &Facts) -> Quorum {
     let status = &snapshot.status;
     let named = |(index, name)| Some((NodeId::new(index)?, name, false));
     let nodes = || facts.names.nodes.iter().enumerate().filter_map(named);
-    let witnesses = facts.basis.witnesses.iter().enumerate();
+    let witnesses = facts.names.witnesses.iter().enumerate();
     let witnesses =
         witnesses.filter_map(|(place, name)| Some((Config::witness(place)?, name, true)));
     let others = nodes().chain(witnesses).filter(|(node, ..)| *node != status.me);

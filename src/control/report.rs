@@ -200,6 +200,8 @@ pub struct Report {
     pub authenticated: bool,
     /// Every node of the cluster.
     pub nodes: Vec<NodeReport>,
+    /// Every witness: it votes, and owns nothing.
+    pub witnesses: Vec<NodeReport>,
     /// This node's links.
     pub links: Vec<LinkReport>,
     /// What tells this node whether it is connected.
@@ -392,6 +394,7 @@ pub fn report(
     let status = &snapshot.status;
     let me = status.me;
     let nodes = (0..facts.names.nodes.len()).filter_map(NodeId::new);
+    let witnesses = (0..facts.names.witnesses.len()).filter_map(crate::core::Config::witness);
     let links = (0..facts.names.links.len()).filter_map(LinkId::new);
     let groups = (0..facts.names.groups.len()).filter_map(GroupId::new);
     let older = events.len().saturating_sub(EVENTS);
@@ -415,6 +418,7 @@ pub fn report(
         quorum: quorum::report(snapshot, facts),
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
+        witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links
             .map(|link| {
                 let up = status.links_up.contains(link);

@@ -27,8 +27,6 @@ pub struct Basis {
     pub addresses: bool,
     /// Everything else, by name: what is neither silenced by the kernel nor ends by itself.
     pub others: Vec<String>,
-    /// The witnesses' names, in the order of the configuration.
-    pub witnesses: Vec<String>,
     /// The engine pets a watchdog that resets this machine when it no longer does.
     pub watchdog: bool,
 }
@@ -42,7 +40,6 @@ impl Default for Basis {
             releases: true,
             addresses: false,
             others: Vec::new(),
-            witnesses: Vec::new(),
             watchdog: false,
         }
     }
@@ -64,7 +61,6 @@ impl Basis {
             releases: config.stop_failure == StopFailure::Release,
             addresses: resources().any(config::Resource::is_address),
             others: others.map(|resource| resource.name.clone()).collect(),
-            witnesses: Vec::new(),
             watchdog: false,
         }
     }
@@ -74,7 +70,7 @@ impl Basis {
         // One of the nodes judges the others; which one makes no difference.
         let others = || config.nodes.iter().enumerate().skip(1);
         let names = others().map(|(_, name)| (name, false));
-        let names = names.chain(self.witnesses.iter().map(|name| (name, true)));
+        let names = names.chain(config.witnesses.iter().map(|name| (name, true)));
         let voter = |(name, witness): (&String, bool)| Voter {
             name: name.clone(),
             witness,
@@ -339,7 +335,7 @@ fn memory(evidence: &Evidence<'_>) -> Option<Reason> {
 
 fn addresses(evidence: &Evidence<'_>) -> Option<Reason> {
     let basis = evidence.basis;
-    // Under `fencing` a node that does not silence its address is switched off, or nobody takes over.
+    // Under `fencing` a node that does not fall silent is switched off, or nobody takes over.
     let matters = basis.rule == Rule::Majority && basis.silencer == Silencer::Gate;
     if !basis.addresses || !matters {
         return None;

@@ -146,11 +146,9 @@ impl Cluster {
         self.notice_pause(now);
         let mut changed = now > self.now;
         self.now = now;
-        if !matches!(input, Input::NotRemembered) {
-            changed |= self.remembered();
-        }
+        let saved = !matches!(input, Input::NotRemembered) && self.remembered();
         match input {
-            Input::Tick => {}
+            Input::Tick => changed |= now >= self.due.at,
             // A flood of worthless frames costs no decisions: what time alone brings, a tick does.
             Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
@@ -186,7 +184,7 @@ impl Cluster {
                 changed = true;
             }
         }
-        if changed {
+        if changed || saved {
             self.turn();
         }
     }

@@ -177,9 +177,13 @@ impl Cluster {
         if self.config.rule != Rule::Fencing || self.shutting_down || self.is_proven(node) {
             return false;
         }
+        // What it did before it was off is over.
+        if self.spared(node).is_some() {
+            return false;
+        }
         let peer = &self.peers[node.index()];
         if !peer.alive(self.now, self.config.dead) {
-            return self.is_silent(node) && self.spared(node).is_none();
+            return self.is_silent(node);
         }
         let mut groups = self.config.group_ids();
         groups.any(|id| {

@@ -183,7 +183,7 @@ impl Ground<'_> {
         let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
         let resources = resources(config, me, shared.clone(), report_sender)?;
         let tag = config.cluster_tag();
-        let filter = HeaderFilter { version: crate::core::wire::VERSION, tag };
+        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
         let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;

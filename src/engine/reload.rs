@@ -58,9 +58,9 @@ impl Reload {
         let me = new.local_node(self.options.node.as_deref()).map_err(|error| {
             Answer::no(format!("nothing was changed: {error}"), "keep this node in the list")
         })?;
-        if me != self.me || new.nodes != self.config.nodes {
+        if me != self.me || !new.voters().eq(self.config.voters()) {
             return Err(Answer::no(
-                "nothing was changed: the list of nodes is another one",
+                "nothing was changed: the list of voters is another one",
                 "stop Latido on all nodes, change the list everywhere, and start it again",
             ));
         }

@@ -41,7 +41,7 @@ pub(super) fn settings(
     let settings = Settings {
         me: node(me)?,
         nodes: config.nodes.len(),
-        witnesses: heapless::Vec::new(),
+        witnesses: config.witnesses.iter().map(|name| NameHash(name_hash(name))).collect(),
         in_force,
         interval: span(timing.interval),
         warn: span(timing.warn),
@@ -78,7 +78,7 @@ pub(super) fn settings(
         match error {
             ConfigError::Voters => {
                 "rules assume-dead and fencing are for exactly two nodes, majority for three to \
-                 eight"
+                 eight voters"
             }
             ConfigError::Node => "a group prefers a node that is none",
             ConfigError::Times => "interval < warn < dead does not hold",
@@ -110,5 +110,5 @@ pub(super) fn span(span: std::time::Duration) -> Duration {
 }
 
 fn name_hash(name: &str) -> u32 {
-    crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(name.as_bytes())
+    crate::config::name_hash(name)
 }

@@ -1,7 +1,7 @@
 //! How fast the clock is made to run: `adjtimex(2)`.
 //!
-//! `CLOCK_BOOTTIME` cannot be set, but whoever keeps the time of day (chrony, ntpd, timesyncd) makes
-//! it run faster or slower; chrony by up to 8 % when it has much to make up for.
+//! `CLOCK_BOOTTIME` cannot be set, but whoever keeps the time of day (chrony, ntpd, timesyncd)
+//! makes it run faster or slower; chrony by up to 8 % when it has much to make up for.
 use std::io;
 
 /// The kernel moves the clock by at most so much for an offset that it was told, in parts per

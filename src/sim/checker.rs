@@ -79,9 +79,14 @@ impl World {
                     let counted = claimant.counts(group, id, here);
                     let there = machine.clock.local(self.now);
                     let holder = (claimant.me(), claimant.incarnation());
-                    if counted && !engine.cluster.is_true_to(group, holder, there) {
+                    let before = claimant.predecessor().map(|before| (holder.0, before));
+                    // What could not be written down may still name the owner's predecessor.
+                    let is_true = |holder| engine.cluster.is_true_to(group, holder, there);
+                    if counted && !is_true(holder) && !before.is_some_and(is_true) {
+                        let grant = engine.cluster.inspect(group).grant;
                         return Err(self.violation(format!(
-                            "n{node} counts on n{voter}'s vote for {group:?}, which is not its"
+                            "n{node} counts on n{voter}'s vote for {group:?}, which is bound to \
+                             {grant:?}, not to {holder:?}"
                         )));
                     }
                 }
@@ -204,7 +209,7 @@ impl World {
         let (group, boot) = (group.index(), self.machines[node].life);
         let nodes = self.setup.nodes;
         match self.checker.terms.insert((group, term), (node, boot)) {
-            // A machine that forgot everything and heard nobody begins at one again; so does a copy.
+            // Who forgot everything and heard nobody begins at one again; so does a copy.
             Some((owner, then))
                 if (owner, then) == (node, boot) || owner % nodes != node % nodes =>
             {

@@ -73,7 +73,7 @@ impl World {
                 service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
         }
-        let due = machine.clock.when(engine.cluster.deadline().at);
+        let due = machine.clock.when(engine.cluster.deadline().at) + machine.late;
         self.wake_at(node, due.max(true_now + 1));
     }
 

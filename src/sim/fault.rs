@@ -1,5 +1,5 @@
 //! What can go wrong with the machines and the cables, and how it is put right.
-use super::machine::{Fate, Pending, Runs};
+use super::machine::{Engine, Fate, Pending, Runs};
 use super::network::Wire;
 use super::power::Device;
 use super::trace::Line;
@@ -203,6 +203,22 @@ impl World {
             self.machines[node].awake_since = self.now;
             self.wake_at(node, self.now);
         }
+    }
+
+    /// A running machine's copy goes on beside it, processes and all, as after a snapshot.
+    pub fn copy_running(&mut self, node: usize, copy: usize) {
+        let original = &self.machines[node];
+        let engine = original.engine.clone().map(|engine| Engine { wake: None, ..engine });
+        let (clock, memory, services) =
+            (original.clock, original.memory.clone(), original.services.clone());
+        let machine = &mut self.machines[copy];
+        (machine.clock, machine.memory, machine.services) = (clock, memory, services);
+        machine.engine = engine;
+        // No two machines wake in the same microsecond for ever.
+        machine.late = 35;
+        machine.on = true;
+        machine.awake_since = self.now;
+        self.wake_at(copy, self.now + 1);
     }
 
     fn suspend(&mut self, node: usize, stands: bool) {

@@ -1,4 +1,4 @@
-//! The worst days: short runs where partitions, frames that come much too late, voters that restart,
+//! The worst days: short runs where partitions, frames that come much too late, restarted voters,
 //! claims in quick succession, copied machines, pauses, late fences and resets meet.
 //!
 //! Each step draws what it does and to whom when its time has come, the owner more often than not.

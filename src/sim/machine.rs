@@ -154,6 +154,8 @@ pub struct Machine {
     pub(super) exited: bool,
     /// Ticks in the present simulated second.
     pub(super) ticks: (u64, u64),
+    /// Its timers ring so late, in µs.
+    pub(super) late: u64,
     /// It does not run at all, since then; true: and its clock stands still.
     pub(super) suspended: Option<(u64, bool)>,
     /// Its clock stood still: until then it may believe in a lease that is over.

@@ -139,6 +139,7 @@ impl World {
             announced: 0,
             exited: false,
             ticks: (0, 0),
+            late: 0,
             suspended: None,
             excused_until: 0,
             awake_since: 0,

@@ -102,7 +102,7 @@ fn what_is_wrong_with_a_device_is_named_with_the_cure() {
     for (device, line, message, cure) in [
         ("", 1, "this device has no kind", "agent = "),
         ("agent = \"a\"\ncommand = [\"/p\"]", 1, "not command and agent at once", "[[fence]]"),
-        ("comand = [\"/p\"]", 3, "has no key `comand`", "did you mean `command`?"),
+        ("command = [\"/p\"]\ntris = 2", 4, "has no key `tris`", "did you mean `tries`?"),
         ("command = [\"plug\"]", 3, "`plug` is not a full path", "/"),
         ("command = []", 3, "an empty command", "full path"),
         ("command = [\"/p\"]\noptions = { a = 1 }", 4, "`options` means nothing", "remove"),

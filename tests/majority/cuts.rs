@@ -1,5 +1,5 @@
 //! Cables cut in turn, in pairs, and around each voter, while both clients ask every 2 ms.
-use crate::scene::{CLIENTS, NODES, Timing, Trio, VIRTUAL, WITNESS, ms, wire, wires};
+use crate::scene::{CLIENTS, NODES, Third, Timing, Trio, VIRTUAL, WITNESS, ms, wire, wires};
 use crate::strikes::revive;
 use crate::{long, signal};
 use latido::lab::trunk::{Way, Wire};
@@ -105,7 +105,7 @@ fn cut_and_mend(trio: &Trio, cut: &[Wire], what: &str) {
 
 #[test]
 fn every_cable_and_every_two_cables_cut_leave_one_owner() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     let all = wires();
     for (index, one) in all.iter().enumerate() {
         cut_and_mend(&trio, std::slice::from_ref(one), &name(std::slice::from_ref(one)));
@@ -181,7 +181,7 @@ fn isolate(trio: &Trio, voter: &'static str, near: bool, isolation: Isolation) {
 
 #[test]
 fn an_isolated_voter_never_answers_beside_the_majority() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     for _ in 0..if long() { 4 } else { 1 } {
         for near in [true, false] {
             for isolation in [Isolation::Whole, Isolation::Deaf, Isolation::Mute] {
@@ -232,7 +232,7 @@ fn strike_and_isolate(trio: &Trio, signal: Signal, gated: bool) {
 
 #[test]
 fn a_struck_owner_alone_with_its_client_is_silent() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     for run in 0..if long() { 40 } else { 8 } {
         std::thread::sleep(ms(run * 3 % 10));
         strike_and_isolate(&trio, signal(run), true);
@@ -242,7 +242,7 @@ fn a_struck_owner_alone_with_its_client_is_silent() {
 
 #[test]
 fn three_voters_without_each_other_serve_nobody_until_two_have_met() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     let all = wires();
     let (owner, from) = (trio.owner(), Instant::now());
     trio.set_cut(&all, true);
@@ -299,7 +299,7 @@ fn lead_back(trio: &Trio, cut: impl Fn(&Trio, bool), what: &str) {
 
 #[test]
 fn clients_behind_a_cut_cable_are_led_to_the_new_owner_when_it_is_mended() {
-    let trio = Trio::running(TIMING, ms(2));
+    let trio = Trio::running(Third::Node, TIMING, ms(2));
     let trunk = |trio: &Trio, cut| trio.set_cut(&[wire("west", "middle")], cut);
     lead_back(&trio, trunk, "a trunk of the LAN");
     if long() {

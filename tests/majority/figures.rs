@@ -1,6 +1,6 @@
 //! Figures for docs/performance.md, by hand: `cargo test --release --test majority figures --
 //! --ignored --nocapture`, with `LATIDO_RUNS=20` for so many of each kind.
-use crate::scene::{FAST, Timing, Trio, VIRTUAL, ms};
+use crate::scene::{FAST, Third, Timing, Trio, VIRTUAL, ms};
 use crate::strikes::revive;
 use rustix::process::Signal;
 use std::fs;
@@ -71,7 +71,7 @@ fn show(name: &str, mut all: Vec<Duration>) {
 
 fn takeovers(timing: Timing) {
     let runs = std::env::var("LATIDO_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
-    let trio = Trio::running(timing, ms(1));
+    let trio = Trio::running(Third::Node, timing, ms(1));
     let load = || fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("interval {:?}, dead {:?}: bound {:?}", timing.interval, timing.dead, trio.bound);
     for how in [End::Stop, End::Kill, End::Power] {

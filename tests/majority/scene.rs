@@ -36,6 +36,15 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+/// Who has the third vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Third {
+    /// A node like the others, which no group prefers.
+    Node,
+    /// `latido witness`.
+    Witness,
+}
+
 /// The times of the cluster.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
@@ -56,6 +65,7 @@ pub(crate) struct Trio {
     clients: Vec<Client>,
     scene: Scene,
     stalls: Stalls,
+    third: Third,
     pub(crate) timing: Timing,
     /// From an owner's last sign of life until another node starts the group, as `check` says.
     pub(crate) bound: Duration,
@@ -141,15 +151,17 @@ pub(crate) fn wires() -> Vec<Wire> {
 
 impl Trio {
     /// All of them on, one of the two owning the group, and both clients asking at this interval.
-    pub(crate) fn running(timing: Timing, asking: Duration) -> Trio {
+    pub(crate) fn running(third: Third, timing: Timing, asking: Duration) -> Trio {
         let scene = Scene::new(&plan());
         scene.serve(VIRTUAL);
-        scene.toml(&text(timing));
+        scene.toml(&text(third, timing));
         let bound = bound(&scene);
-        let mut trio = Trio { clients: Vec::new(), scene, stalls: Stalls::start(), timing, bound };
+        let mut trio =
+            Trio { third, clients: Vec::new(), scene, stalls: Stalls::start(), timing, bound };
         // From now on cables are cut at once.
         trio.set_cut(&wires(), false);
-        trio.start_all();
+        trio.start_third();
+        NODES.iter().for_each(|node| trio.start(node));
         trio.steady(trio.owner());
         for name in CLIENTS {
             let question = Question {
@@ -176,21 +188,38 @@ impl Trio {
         &self.clients[index]
     }
 
+    fn start_third(&self) {
+        if self.third == Third::Node {
+            return self.start(WITNESS);
+        }
+        let keys = self.node(WITNESS).dir().join("keys");
+        let mut command = vec![PROGRAM.to_owned(), "witness".into(), "--name".into()];
+        command.extend([WITNESS.into(), "--cluster".into(), format!("test={}", keys.display())]);
+        // A link has its place in the list: the same as in the nodes' configuration.
+        command.extend(LINKS.iter().flat_map(|name| ["--udp".to_owned(), (*name).to_owned()]));
+        self.node(WITNESS).spawn("daemon", command).unwrap();
+    }
+
     /// Waits until all voters hear each other on every link and agree that `owner` runs the group.
     pub(crate) fn steady(&self, owner: &str) {
-        self.met();
         self.settled(GROUP, owner);
-        for voter in self.lab.nodes() {
-            self.wait_status(voter.name(), "all links work both ways", |status| {
-                let up = |link: &Value| link["state"] == "up";
-                let mut nodes = status["nodes"].as_array()?.iter();
-                let fine = |node: &Value| {
-                    node["links"].as_array().is_some_and(|all| {
-                        // A cable of the other two is not theirs.
-                        node["me"] == true || all.iter().filter(|link| up(link)).count() == 2
-                    })
-                };
-                nodes.all(fine).then_some(())
+        let up = |link: &Value| link["state"] == "up";
+        let fine = |voter: &Value| {
+            let links = voter["links"].as_array().map_or(&[][..], Vec::as_slice);
+            // The LAN, and a cable to it; that of the other two is not theirs.
+            let heard =
+                voter["state"] == "alive" && links.iter().filter(|link| up(link)).count() == 2;
+            voter["me"] == true || heard && voter["config_differs"] == false
+        };
+        let asked = self.lab.nodes().iter().filter(|node| node.daemon().is_some());
+        for node in asked {
+            self.wait_status(node.name(), "it hears all others on every link", |status| {
+                let nodes = status["nodes"].as_array()?;
+                let witnesses = status["witnesses"].as_array();
+                let all: Vec<&Value> =
+                    nodes.iter().chain(witnesses.into_iter().flatten()).collect();
+                let ready = status["ready"] == true && all.len() == 3;
+                (ready && all.into_iter().all(fine)).then_some(())
             });
         }
     }
@@ -377,16 +406,25 @@ fn story(from: Instant, answers: &[Answer]) -> String {
     runs.take(20).collect::<Vec<_>>().join(", ")
 }
 
+/// The interfaces that heartbeats use. Not every machine has all of them.
+const LINKS: [&str; 4] = ["eth0", "eth1", "eth2", "eth3"];
+
 /// The configuration, the same for all.
-fn text(timing: Timing) -> String {
+fn text(third: Third, timing: Timing) -> String {
+    let voters = match third {
+        Third::Node => format!("nodes = [\"pi\", \"laptop\", \"{WITNESS}\"]"),
+        Third::Witness => {
+            format!("nodes = [\"pi\", \"laptop\"]\n\n[[witness]]\nname = \"{WITNESS}\"")
+        }
+    };
     let mut text = format!(
-        "[cluster]\nname = \"test\"\nnodes = [\"pi\", \"laptop\", \"{WITNESS}\"]\n\n\
+        "[cluster]\nname = \"test\"\n{voters}\n\n\
          [timing]\ninterval = \"{}ms\"\ndead = \"{}ms\"\ninitial_dead = \"5s\"\n\n\
          [quorum]\nrule = \"majority\"\n\n[keys]\nfile = \"keys\"\n\n",
         timing.interval.as_millis(),
         timing.dead.as_millis(),
     );
-    for interface in ["eth0", "eth1", "eth2", "eth3"] {
+    for interface in LINKS {
         text.push_str(&format!("[[link]]\nudp = \"broadcast\"\ninterface = \"{interface}\"\n\n"));
     }
     text.push_str(&format!(

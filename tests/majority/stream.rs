@@ -1,6 +1,6 @@
 //! Established TCP connections through the address: when it has moved, nothing more comes out of
 //! those to the old owner, whatever its kernel and its services still want to send.
-use crate::scene::{FAST, Trio, VIRTUAL, WITNESS, ms};
+use crate::scene::{FAST, Third, Trio, VIRTUAL, WITNESS, ms};
 use crate::strikes::revive;
 use crate::verdict::changes_received;
 use crate::world::PORT;
@@ -254,7 +254,7 @@ fn runs() -> u64 {
 
 #[test]
 fn connections_to_a_struck_owner_are_silent_when_its_successor_answers() {
-    let trio = Trio::running(FAST, ms(2));
+    let trio = Trio::running(Third::Node, FAST, ms(2));
     let _talkers = ["pi", "laptop"].map(|node| talker(&trio, node));
     let caller = Caller::start(trio.lab.client("east"));
     for run in 0..runs() {

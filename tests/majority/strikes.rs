@@ -1,6 +1,6 @@
 //! All of the owner's daemons stopped or killed at once; its service, its kernel and its cables
 //! live on.
-use crate::scene::{FAST, Trio, ms};
+use crate::scene::{FAST, Third, Trio, ms};
 use crate::{long, signal};
 use rustix::process::Signal;
 use std::time::Instant;
@@ -12,7 +12,7 @@ fn runs() -> u64 {
 
 #[test]
 fn a_struck_owner_never_answers_after_its_successor() {
-    let trio = Trio::running(FAST, ms(1));
+    let trio = Trio::running(Third::Node, FAST, ms(1));
     for run in 0..runs() {
         let owner = trio.owner();
         let other = Trio::peer_of(owner);

@@ -41,3 +41,8 @@ fn fencing_daemons() {
     let horizon = 6 * setup::INTERVAL;
     holds(&Setup { faults, stop_takes, horizon, ..Setup::fencing() });
 }
+
+#[test]
+fn witness_steady() {
+    holds(&Setup { faults: Faults::any(all(1)), ..Setup::witness() });
+}

@@ -5,7 +5,7 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
 /// What is searched.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Search(pub(crate) Setup);
 
 impl Model for Search {

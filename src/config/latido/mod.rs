@@ -4,6 +4,7 @@ mod group;
 mod link;
 mod references;
 mod table;
+pub(super) mod witness;
 
 use super::diagnostic::{At, Located, Report};
 use super::fence::{RawFencing, default_stop_failure};
@@ -11,6 +12,7 @@ use super::raw::{Raw, RawTiming};
 use super::suggest::did_you_mean;
 use super::values;
 use super::{Keys, Log, Rule, Source, StopFailure, files, keys};
+pub use link::PORT;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::{TOP, Table, keys_of};
@@ -34,6 +36,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     let document = Table::document(document.get_ref(), file);
     document.only(&TOP, report);
     let (cluster, nodes) = read_cluster(&document, report);
+    let witnesses = read_witnesses(&document, report);
     let (rule, stop_failure, fencing) = read_quorum(&document, report);
     fence::check_private(path, &fencing.devices, document.at, report);
     let takeover_max = read_takeover_max(&document, report);
@@ -45,6 +48,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         whole: At::file(file),
         cluster,
         nodes,
+        witnesses,
         timing: read_timing(&document, report),
         rule,
         stop_failure,
@@ -100,6 +104,24 @@ fn read_cluster(document: &Table, report: &mut Report) -> (String, Vec<Located<S
         }
     }
     (name.map(|name| name.value).unwrap_or_default(), nodes)
+}
+
+fn read_witnesses(document: &Table, report: &mut Report) -> Vec<Located<String>> {
+    let mut witnesses = Vec::new();
+    for table in document.tables("witness", "[[witness]]", report) {
+        table.only(keys_of("[[witness]]"), report);
+        if !table.has("name") {
+            let cure = "add `name = \"…\"`, as `latido witness --name` has it";
+            report.error(table.at, "this witness has no name", cure);
+        }
+        let Some(mut name) = table.string("name", report) else { continue };
+        name.value.make_ascii_lowercase();
+        if let Err(cure) = values::node_name(&name.value) {
+            report.error(name.at, format!("`{}` is no name of a witness", name.value), cure);
+        }
+        witnesses.push(name);
+    }
+    witnesses
 }
 
 fn read_timing(document: &Table, report: &mut Report) -> RawTiming {

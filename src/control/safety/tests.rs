@@ -19,7 +19,6 @@ fn basis() -> Basis {
         releases: false,
         addresses: true,
         others: Vec::new(),
-        witnesses: Vec::new(),
         watchdog: false,
     }
 }

@@ -40,6 +40,8 @@
 //! those that prove nothing only twenty times a second, so nobody can make it shout. Otherwise it
 //! speaks on its own only when a vote that somebody waits for becomes free.
 mod body;
+#[cfg(any(test, feature = "_sim"))]
+mod identity;
 mod table;
 
 use super::id::{Incarnation, LinkId, LinkSet, NodeId};
