@@ -104,7 +104,8 @@ fn three_nodes_are_safe_until_one_is_not_heard() {
 fn services_and_another_configuration_are_named() {
     let service = MAJORITY.replace(
         "interface = \"eth0\" }]",
-        "interface = \"eth0\" }, { service = \"httpd\", script_dirs = [\"{dir}/init.d\"] }]",
+        "interface = \"eth0\" }, { service = \"httpd\", script_dirs = [\"{dir}/init.d\"], \
+         stop_timeout = \"1s\" }]",
     );
     let scene = three(&service);
     let (safe, why) = quorum(&scene.status("pi"));
