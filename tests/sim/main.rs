@@ -7,7 +7,6 @@ mod majority;
 mod partitions;
 mod peace;
 mod properties;
-mod returns;
 mod scene;
 mod speed;
 mod starts;
