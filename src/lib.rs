@@ -35,3 +35,5 @@ pub mod sim;
 pub mod supervisor;
 #[cfg(feature = "std")]
 pub mod tell;
+#[cfg(feature = "std")]
+pub mod witness;

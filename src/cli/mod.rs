@@ -7,6 +7,7 @@ pub mod keygen;
 pub mod migrate;
 mod run;
 mod status;
+mod witness;
 
 pub use run::RunArgs;
 
@@ -77,6 +78,7 @@ enum Command {
     /// See a pair fail over on this machine: nothing to configure, nothing left behind.
     Demo(demo::Args),
     Keygen(keygen::Args),
+    Witness(witness::Args),
 }
 
 /// Which daemon is meant.
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
+        Command::Witness(args) => witness::run(&args),
     }
 }
 

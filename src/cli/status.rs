@@ -87,6 +87,12 @@ fn screen(report: &Report, colour: bool) -> String {
     let safe = if report.quorum.safe { "safe" } else { "NOT safe" };
     let line = format!("quorum {}: {safe}: {}", report.quorum.rule, report.quorum.why);
     text.push_str(&wrapped("", "  ", &line));
+    // The first of them is the reason already.
+    for warning in report.quorum.warnings.iter().skip(1) {
+        if !report.quorum.urgent.contains(warning) {
+            text.push_str(&wrapped("  also: ", "    ", warning));
+        }
+    }
     if !report.authenticated {
         let line = "frames: unauthenticated: anybody on these links can take the groups away";
         text.push_str(&wrapped("", "  ", line));
@@ -102,6 +108,9 @@ fn screen(report: &Report, colour: bool) -> String {
     text.push_str("\nNODE             STATE      LINKS (round trip)\n");
     for node in &report.nodes {
         text.push_str(&node_line(node));
+    }
+    for witness in &report.witnesses {
+        text.push_str(&witness_line(witness));
     }
     text.push_str(&fence::lines(report));
     if !report.references.is_empty() {
@@ -147,6 +156,20 @@ fn node_line(node: &NodeReport) -> String {
         .collect();
     let head = format!("{:<16} {state:<10} ", node.name);
     wrapped(&head, &" ".repeat(28), &links.join(", "))
+}
+
+/// A witness hears a node on any of its links: only those that work say something.
+fn witness_line(witness: &NodeReport) -> String {
+    let up = witness.links.iter().filter(|link| link.state == "up");
+    let links: Vec<String> = up
+        .map(|link| match link.rtt_us {
+            Some(us) => format!("{} {}", link.name, span(Duration::from_micros(us))),
+            None => link.name.clone(),
+        })
+        .collect();
+    let over = if links.is_empty() { String::new() } else { format!(": {}", links.join(", ")) };
+    let head = format!("{:<16} {:<10} ", witness.name, witness.state);
+    wrapped(&head, &" ".repeat(28), &format!("witness{over}"))
 }
 
 fn group_lines(group: &GroupReport) -> String {

@@ -41,10 +41,11 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     if report.errors() > 0 {
         return None;
     }
-    Some(Config {
+    let config = Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
+        witnesses: raw.witnesses.into_iter().map(|witness| witness.value).collect(),
         timing,
         rule: raw.rule,
         stop_failure: raw.stop_failure,
@@ -56,7 +57,11 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         groups,
         log: raw.log,
         realtime: raw.realtime,
-    })
+    };
+    if let Some(limit) = &raw.takeover_max {
+        config.check_takeover(limit, report);
+    }
+    (report.errors() == 0).then_some(config)
 }
 
 impl RawTiming {
@@ -72,32 +77,57 @@ impl RawTiming {
 }
 
 fn check_nodes(raw: &Raw, report: &mut Report) {
-    let count = raw.nodes.len();
+    check_witnesses(raw, report);
+    let (count, voters) = (raw.nodes.len(), raw.nodes.len() + raw.witnesses.len());
     let at = raw.nodes.last().map_or(raw.whole, |node| node.at);
     match count {
         0 => report.error(raw.whole, "no nodes", "name both nodes, as `uname -n` prints them"),
         1 => report.error(at, "one node is no cluster", "name the other node too"),
-        2 if raw.rule == Rule::Majority => report.error(
+        2 if raw.rule == Rule::Majority && voters == 2 => report.error(
             at,
             "`majority` with two voters never takes over: one of two is no majority",
-            "add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed \
-             dead, or \"fencing\" if each can switch the other off",
+            "add a witness (`[[witness]]` and `name = \"…\"`: see `latido witness --help`) or a \
+             third node, or write `rule = \"assume-dead\"` if a silent node may be presumed dead, \
+             or \"fencing\" if each can switch the other off",
         ),
         3..=VOTERS_MAX if raw.rule != Rule::Majority => report.error(
             at,
             format!("{count} nodes: the rule {} works with exactly two", rule_name(raw.rule)),
             "keep two; more nodes need the rule `majority`, in a latido.toml",
         ),
-        2..=VOTERS_MAX if raw.rule == Rule::Majority && count.is_multiple_of(2) => {
+        2..=VOTERS_MAX if voters > VOTERS_MAX => {
+            let message = format!("{voters} voters, witnesses among them: at most {VOTERS_MAX}");
+            report.error(at, message, "remove some");
+        }
+        2..=VOTERS_MAX if raw.rule == Rule::Majority && voters.is_multiple_of(2) => {
             let message = format!(
-                "{count} voters survive the loss of {}, no more than {} would",
-                count / 2 - 1,
-                count - 1
+                "{voters} voters survive the loss of {}, no more than {} would",
+                voters / 2 - 1,
+                voters - 1
             );
-            report.warning(at, message, "an odd number of nodes is advised");
+            report.warning(at, message, "an odd number of voters is advised");
         }
         2..=VOTERS_MAX => {}
         _ => report.error(at, format!("{count} nodes: at most {VOTERS_MAX}"), "remove some"),
+    }
+}
+
+fn check_witnesses(raw: &Raw, report: &mut Report) {
+    for (index, witness) in raw.witnesses.iter().enumerate() {
+        let name = &witness.value;
+        if raw.nodes.iter().any(|node| node.value == *name) {
+            let cure = "give it a name of its own: a node has a vote already";
+            report.error(witness.at, format!("{name} is a node"), cure);
+        }
+        if raw.witnesses[..index].iter().any(|other| other.value == *name) {
+            report.error(witness.at, format!("witness {name} is there twice"), "name it once");
+        }
+    }
+    if let Some(first) = raw.witnesses.first()
+        && raw.rule != Rule::Majority
+    {
+        let message = format!("the rule {} asks no witness", rule_name(raw.rule));
+        report.error(first.at, message, "write `rule = \"majority\"`, or remove [[witness]]");
     }
 }
 

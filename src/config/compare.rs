@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 impl Config {
     /// Tells this cluster's frames from another's; from the name alone.
     pub fn cluster_tag(&self) -> u32 {
-        digest(["cluster", &self.cluster].into_iter())
+        tag_of(&self.cluster)
     }
 
     /// Of everything cluster-wide. Equal on two nodes whose files are equal.
@@ -25,7 +25,7 @@ impl Config {
 
     /// The names of all who vote.
     pub fn voters(&self) -> impl Iterator<Item = &str> {
-        self.nodes.iter().map(String::as_str)
+        self.nodes.iter().chain(&self.witnesses).map(String::as_str)
     }
 
     /// Everything cluster-wide, in a fixed order.
@@ -35,6 +35,7 @@ impl Config {
         let mut facts = vec![
             Fact::new("cluster", self.cluster.clone()),
             Fact::new("nodes", self.nodes.join(", ")),
+            Fact::new("witnesses, in this order", self.witnesses.join(", ")),
             time("interval (keepalive)", timing.interval),
             time("warn (warntime)", timing.warn),
             time("dead (deadtime)", timing.dead),
@@ -93,6 +94,16 @@ fn digest<'a>(parts: impl Iterator<Item = &'a str>) -> u32 {
     }
     let sum = hash.finalize();
     u32::from_le_bytes([sum[0], sum[1], sum[2], sum[3]])
+}
+
+/// What a group or a witness is called in frames and in the memory: CRC-32C of its name.
+pub fn name_hash(name: &str) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISCSI).checksum(name.as_bytes())
+}
+
+/// The tag of the cluster of this name.
+pub fn tag_of(cluster: &str) -> u32 {
+    digest(["cluster", cluster].into_iter())
 }
 
 /// How a rule is written.

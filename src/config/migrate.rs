@@ -32,6 +32,9 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
         quote(&config.cluster),
         nodes.join(", ")
     ));
+    for witness in &config.witnesses {
+        text.push_str(&format!("\n[[witness]]\nname = {}\n", quote(witness)));
+    }
     let timing = &config.timing;
     text.push_str("\n[timing]\n");
     for (key, span) in [

@@ -11,15 +11,16 @@ mod heartbeat;
 mod identity;
 mod keys;
 mod latido;
-mod lease;
+pub mod lease;
 mod migrate;
 mod raw;
 mod references;
 mod suggest;
 mod values;
+mod witness;
 
-pub use compare::differences;
 pub(crate) use compare::{describe, rule_name};
+pub use compare::{differences, name_hash, tag_of};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
 pub use fence::{
@@ -27,9 +28,11 @@ pub use fence::{
 };
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
+pub use latido::PORT;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
 pub use values::format_duration;
+pub use witness::{CLUSTERS_MAX, Ward, WitnessConfig};
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -44,6 +47,9 @@ pub struct Config {
     pub cluster: String,
     /// Names of the nodes, lower-case, sorted: a node's place is its `NodeId`.
     pub nodes: Vec<String>,
+    /// Names of the witnesses, voters that own nothing, in the order of the file: their `NodeId`s
+    /// go from the last one downwards.
+    pub witnesses: Vec<String>,
     /// The times of the failure detector.
     pub timing: Timing,
     /// Who may own a group.

@@ -13,9 +13,12 @@ pub(super) struct Raw {
     pub(super) cluster: String,
     /// As written, lower-case, without repetitions.
     pub(super) nodes: Vec<Located<String>>,
+    pub(super) witnesses: Vec<Located<String>>,
     pub(super) timing: RawTiming,
     pub(super) rule: Rule,
     pub(super) stop_failure: StopFailure,
+    /// A takeover must not take longer.
+    pub(super) takeover_max: Option<Located<Duration>>,
     pub(super) probe: bool,
     pub(super) references: RawReferences,
     pub(super) fencing: RawFencing,

@@ -18,11 +18,15 @@ pub fn problems(report: &Report) -> Vec<String> {
             node.name
         ));
     }
+    problems.extend(report.quorum.urgent.iter().map(|warning| format!("{warning}.")));
     problems.extend(super::guards::problems(report));
     problems.extend(later.into_iter().filter_map(|group| group_problem(group, report)));
     for node in report.nodes.iter().filter(|node| !node.me) {
         problems.extend(super::fence::problems(node, report));
         problems.extend(node_problems(node, report));
+    }
+    for witness in &report.witnesses {
+        problems.extend(witness_problem(witness, report));
     }
     for link in report.links.iter().filter(|link| !link.up) {
         let why = link.error.as_deref().unwrap_or("no carrier, or the device is missing");
@@ -94,6 +98,30 @@ fn group_problem(group: &GroupReport, report: &Report) -> Option<String> {
              at the LAN cable."
         )
     })
+}
+
+/// A witness that does not vote: what the next failure costs.
+fn witness_problem(witness: &NodeReport, report: &Report) -> Option<String> {
+    let name = &witness.name;
+    let silent = witness.silence_ms.map_or("a while".into(), |ms| span(Duration::from_millis(ms)));
+    let state = match witness.state.as_str() {
+        "dead" => format!("is dead: silent on every link for {silent}"),
+        "seen" => "is heard but does not hear us".to_owned(),
+        "unknown" if report.ready => {
+            "was never heard: does it run, with this cluster's key and name, on one of these links?"
+                .to_owned()
+        }
+        _ => return None,
+    };
+    let all = || report.nodes.iter().chain(&report.witnesses);
+    let votes = |node: &&NodeReport| node.me || matches!(node.state.as_str(), "alive" | "late");
+    let (left, voters) = (all().filter(votes).count(), all().count());
+    let cost = match left.checked_sub(voters / 2 + 1) {
+        None => "too few voters are left: every group is stopped, or about to be".to_owned(),
+        Some(0) => "another failure stops every group".to_owned(),
+        Some(more) => format!("{left} of {voters} voters are left, {more} more may fail"),
+    };
+    Some(format!("witness {name} {state}. Look at its power and its cables; {cost}."))
 }
 
 fn node_problems(node: &NodeReport, report: &Report) -> Vec<String> {

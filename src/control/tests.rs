@@ -21,6 +21,7 @@ fn scene(name: &str, decide: impl Fn(Command) -> Option<Reply> + Send + 'static)
         nodes: vec!["debian".into(), "pi".into()],
         links: vec!["eth0 broadcast".into()],
         groups: vec!["ftp".into(), "web".into()],
+        ..Names::default()
     };
     let settings = Settings { journal: true, ..Settings::default() };
     let (teller, _tongue) = crate::tell::start(settings, names.clone()).expect("teller");

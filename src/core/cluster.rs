@@ -144,15 +144,13 @@ impl Cluster {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
         self.notice_pause(now);
-        // A flood of worthless frames costs no decisions: nothing has changed, no time has passed.
         let mut changed = now > self.now;
         self.now = now;
-        if !matches!(input, Input::NotRemembered) {
-            changed |= self.remembered();
-        }
+        let saved = !matches!(input, Input::NotRemembered) && self.remembered();
         match input {
-            Input::Tick => {}
-            Input::Frame { link, bytes } => changed |= self.frame(link, bytes),
+            Input::Tick => changed |= now >= self.due.at,
+            // A flood of worthless frames costs no decisions: what time alone brings, a tick does.
+            Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
             Input::Able { group, able } => {
                 // The others count on it: told at once.
@@ -186,7 +184,7 @@ impl Cluster {
                 changed = true;
             }
         }
-        if changed {
+        if changed || saved {
             self.turn();
         }
     }
@@ -427,7 +425,7 @@ impl Cluster {
                 self.cloned = true;
             }
         }
-        !matches!(taken, Taken::Stale | Taken::Replaced)
+        !matches!(taken, Taken::Stale | Taken::Replaced | Taken::Doubled)
     }
 
     /// Sends a frame out of turn; but nobody makes us shout.

@@ -45,6 +45,11 @@ impl Cluster {
         self.incarnation
     }
 
+    /// The start before, if it is remembered.
+    pub fn predecessor(&self) -> Option<Incarnation> {
+        self.predecessor
+    }
+
     /// Whether a claim of this node's counts on the vote of `voter` at `at`.
     pub fn counts(&self, group: GroupId, voter: NodeId, at: Instant) -> bool {
         let state = &self.groups[group.index()];

@@ -113,7 +113,7 @@ impl Cluster {
                 Phase::Stopping | Phase::Blocked => false,
                 Phase::Unknown | Phase::Stopped => return None,
             };
-            let there = peer.speaks(self.now, self.config.dead);
+            let there = peer.speaks(self.now, self.config.dead) && !self.was_off(node);
             (there && part.claim.is_some()).then_some((part.term, node, up))
         };
         self.config.others().filter_map(owns).max()
@@ -407,10 +407,13 @@ impl Cluster {
     }
 
     fn tell_nobody(&mut self, id: GroupId) {
-        let nobody = self.ready && !self.shutting_down && self.candidates(id).is_empty();
-        let group = &mut self.groups[id.index()];
-        if nobody && group.free_since.is_some() && !group.told_nobody {
-            group.told_nobody = true;
+        let group = &self.groups[id.index()];
+        let told = group.free_since.is_none() || group.told_nobody;
+        if told || !self.ready || self.shutting_down {
+            return;
+        }
+        if self.candidates(id).is_empty() {
+            self.groups[id.index()].told_nobody = true;
             self.events.push(Event::NobodyAble(id));
         }
     }
@@ -420,8 +423,10 @@ impl Cluster {
         let group = &self.groups[id.index()];
         let placement = |at: Option<Instant>| at.map(|at| (at, Timer::Placement));
         let failback = self.failback_at(id);
-        let in_line = self.place_in_line(id).unwrap_or_default();
-        let turn = self.free_since(id).map(|since| since + self.patience().times(in_line));
+        let turn = self.free_since(id).filter(|_| group.claim.is_none()).map(|since| {
+            let in_line = self.place_in_line(id).unwrap_or_default();
+            since + self.patience().times(in_line)
+        });
         let claim = group.claim.filter(|_| group.phase == Phase::Stopped);
         let lease = |at: Instant| (at, Timer::Lease);
         [

@@ -118,10 +118,14 @@ impl Cluster {
         let state = &self.groups[group.index()];
         let returns = self.config.groups.get(group.index()).is_some_and(|group| group.failback);
         let may = returns && state.claim.is_some() && !state.pinned;
+        if !may {
+            self.groups[group.index()].better = None;
+            return;
+        }
         let mine = self.own_place(group);
         let as_well = |rank: &Rank| rank.2 <= u8::MAX - self.score(group);
         let successor = self.successor(group, false);
-        let better = successor.filter(|(rank, _)| may && rank.3 < mine && as_well(rank));
+        let better = successor.filter(|(rank, _)| rank.3 < mine && as_well(rank));
         let same = |node: NodeId| state.better.filter(|(known, _)| *known == node);
         self.groups[group.index()].better =
             better.map(|(_, node)| same(node).unwrap_or((node, self.now)));
@@ -130,9 +134,12 @@ impl Cluster {
     /// Notes since when a better connected node could take `group`.
     pub(super) fn watch_connected(&mut self, group: GroupId) {
         let state = &self.groups[group.index()];
-        let may = self.config.settle.is_some() && state.claim.is_some();
+        if self.config.settle.is_none() || state.claim.is_none() {
+            self.groups[group.index()].connected = None;
+            return;
+        }
         let worst = u8::MAX - self.score(group);
-        let better = self.successor(group, false).filter(|(rank, _)| may && rank.2 < worst);
+        let better = self.successor(group, false).filter(|(rank, _)| rank.2 < worst);
         let same = |node: NodeId| state.connected.filter(|(known, _)| *known == node);
         self.groups[group.index()].connected =
             better.map(|(_, node)| same(node).unwrap_or((node, self.now)));

@@ -3,6 +3,7 @@
 //! What is different takes effect by a restart of the engine, which adopts what runs: nothing
 //! stops. Only a group that runs here must stay as it is.
 use super::Options;
+use crate::config::lease::Silencer;
 use crate::config::{self, Config, Group};
 use crate::control::Answer;
 use crate::control::report::Facts;
@@ -57,14 +58,14 @@ impl Reload {
         let me = new.local_node(self.options.node.as_deref()).map_err(|error| {
             Answer::no(format!("nothing was changed: {error}"), "keep this node in the list")
         })?;
-        if me != self.me || new.nodes != self.config.nodes {
+        if me != self.me || !new.voters().eq(self.config.voters()) {
             return Err(Answer::no(
-                "nothing was changed: the list of nodes is another one",
+                "nothing was changed: the list of voters is another one",
                 "stop Latido on all nodes, change the list everywhere, and start it again",
             ));
         }
         self.keys_reach_the_peer(&new)?;
-        super::settings::settings(&new, me, false)
+        super::settings::settings(&new, me, false, Silencer::Lifetime)
             .map_err(|error| Answer::no(format!("nothing was changed: {error}"), "mend it"))?;
         if let Some(group) = self.disturbed(&new) {
             return Err(Answer::no(

@@ -24,11 +24,11 @@ const TEST_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Abort {
     /// A waiting request, or the end of the daemon.
-    OnRequest,
+    Any,
     /// Only the end of the daemon.
     OnQuit,
     /// Only a waiting request: a node is not left without power.
-    OnRequestOnly,
+    OnRequest,
 }
 
 /// Why a program did not do what it should.
@@ -52,6 +52,8 @@ pub(super) struct Shooter<R> {
     programs: Vec<Program>,
     /// When each is to be tested.
     due: Vec<Instant>,
+    /// Why the word of a device proves nothing: it does not know the node.
+    strange: Vec<Option<String>>,
     slot: Arc<Slot>,
     board: Board,
     report: R,
@@ -76,7 +78,8 @@ impl<R: Fn(Report)> Shooter<R> {
             })
             .collect();
         let due = vec![Instant::now(); programs.len()];
-        Shooter { node, name: name(node.index()), programs, due, slot, board, report }
+        let (strange, name) = (vec![None; programs.len()], name(node.index()));
+        Shooter { node, name, programs, due, strange, slot, board, report }
     }
 
     pub(super) fn run(&mut self) {
@@ -117,6 +120,11 @@ impl<R: Fn(Report)> Shooter<R> {
         for index in 0..self.programs.len() {
             let device = self.programs[index].device.name();
             let tries = self.programs[index].device.tries;
+            if let Some(why) = &self.strange[index] {
+                warn!(target: "event", "{device}: not used to fence node {name}: {why}");
+                last = format!("{device}: {why}");
+                continue;
+            }
             for attempt in 1..=tries {
                 let deadline = Instant::now() + self.programs[index].device.timeout;
                 match self.off(&self.programs[index], deadline) {
@@ -137,8 +145,9 @@ impl<R: Fn(Report)> Shooter<R> {
                         last = format!("{device}: {why}");
                     }
                 }
-                let pause = (Instant::now() + PAUSE).min(deadline);
-                self.pause(pause);
+                if attempt < tries {
+                    self.pause((Instant::now() + PAUSE).min(deadline));
+                }
                 if self.slot.quits() {
                     return;
                 }
@@ -199,7 +208,7 @@ impl<R: Fn(Report)> Shooter<R> {
         let mut why = String::new();
         for _ in 0..program.device.tries {
             let deadline = Instant::now() + program.device.timeout;
-            match self.act(program, Action::On, deadline, Abort::OnRequestOnly) {
+            match self.act(program, Action::On, deadline, Abort::OnRequest) {
                 Ok(Ran { end: End::Exited(0), .. }) => {
                     info!(target: "event", "{device}: node {name} is switched on again");
                     self.due[index] = Instant::now() + program.device.test_every;
@@ -219,13 +228,13 @@ impl<R: Fn(Report)> Shooter<R> {
     }
 
     fn test(&mut self, index: usize) {
-        let program = &self.programs[index];
-        let result = match self.monitor(program) {
+        let result = match self.monitor(index) {
             Ok(power) => Ok(power),
             Err(Broken::Because(why)) => Err(why),
             // A request came: it is tested afterwards.
             Err(Broken::Aborted) => return,
         };
+        let program = &self.programs[index];
         let every = program.device.test_every;
         let next = if result.is_ok() { every } else { every.min(TEST_AGAIN) };
         let (device, name) = (program.device.name(), &self.name);
@@ -248,19 +257,23 @@ impl<R: Fn(Report)> Shooter<R> {
     }
 
     /// A self-test: whether the node has power, as far as it tells.
-    fn monitor(&self, program: &Program) -> Result<Option<bool>, Broken> {
+    fn monitor(&mut self, index: usize) -> Result<Option<bool>, Broken> {
+        let program = &self.programs[index];
         let deadline = Instant::now() + program.device.timeout;
-        let ran = self.act(program, Action::Monitor, deadline, Abort::OnRequest)?;
+        let ran = self.act(program, Action::Monitor, deadline, Abort::Any)?;
         if ran.end != End::Exited(0) {
             return Err(Broken::Because(told(Action::Monitor, &ran)));
         }
-        if let Some(why) = program.unknown(&ran.head) {
+        let unknown = program.unknown(&ran.head);
+        self.strange[index].clone_from(&unknown);
+        if let Some(why) = unknown {
             return Err(Broken::Because(why));
         }
+        let program = &self.programs[index];
         if !program.asks_status() {
             return Ok(None);
         }
-        let ran = self.act(program, Action::Status, deadline, Abort::OnRequest)?;
+        let ran = self.act(program, Action::Status, deadline, Abort::Any)?;
         match Program::power(ran.end) {
             None => Err(Broken::Because(told(Action::Status, &ran))),
             power => Ok(power),
@@ -326,9 +339,9 @@ impl<R: Fn(Report)> Shooter<R> {
 
     fn aborts(&self, abort: Abort) -> bool {
         match abort {
-            Abort::OnRequest => self.slot.waits() || self.slot.quits(),
+            Abort::Any => self.slot.waits() || self.slot.quits(),
             Abort::OnQuit => self.slot.quits(),
-            Abort::OnRequestOnly => self.slot.waits(),
+            Abort::OnRequest => self.slot.waits(),
         }
     }
 }

@@ -184,7 +184,8 @@ fn an_agent_that_leaves_the_power_on_proves_nothing_and_the_next_device_does() {
     bench.script("plug", PLUG);
     bench.touch("stuck");
     let (fences, reports) = bench.start(
-        "[[fence]]\nnodes = [\"a\", \"b\"]\nagent = \"{dir}/agent\"\ntimeout = \"400ms\"\ntries = 2\n\
+        "[[fence]]\nnodes = [\"a\", \"b\"]\nagent = \"{dir}/agent\"\ntimeout = \"400ms\"\n\
+         tries = 2\n\
          [[fence]]\nnodes = [\"a\", \"b\"]\ncommand = [\"{dir}/plug\"]\ntries = 1\n",
     );
     tested(&fences, 1);

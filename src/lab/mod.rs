@@ -309,9 +309,8 @@ fn ends(
     ends
 }
 
-/// Runs a hidden subcommand of the laboratory: `lab-init`, `lab-outlet`, `lab-serve`, `lab-sweep` or
-/// `lab-root`.
-/// `None`: it is none of these. `args` are the program's, without its own name.
+/// Runs a hidden subcommand of the laboratory: `lab-init`, `lab-outlet`, `lab-serve`, `lab-sweep`
+/// or `lab-root`. `None`: it is none of these. `args` are the program's, without its own name.
 pub fn subcommand(args: &[String]) -> Option<ExitCode> {
     let (name, rest) = args.split_first()?;
     let rest = rest.iter().cloned();

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use std::path::PathBuf;
 
-    const FILTER: HeaderFilter = HeaderFilter { version: 1, tag: 1 };
+    const FILTER: HeaderFilter = HeaderFilter::new(1, &[1]);
 
     fn job(device: &str) -> Job {
         let medium = Medium::Serial { device: PathBuf::from(device), baud: 9600 };

@@ -22,13 +22,17 @@ const TAG_AT: u32 = 2;
 /// A UDP socket's filter sees the UDP header first.
 const UDP_HEADER_LEN: u32 = 8;
 
-/// What the clear header of our cluster's frames looks like.
+/// Clusters whose frames one socket may be there for.
+pub const TAGS_MAX: usize = 16;
+
+/// What the clear header of our clusters' frames looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderFilter {
     /// The frame format's version, byte 0.
-    pub version: u8,
-    /// The cluster's tag, bytes 2 to 5, little endian.
-    pub tag: u32,
+    version: u8,
+    /// The clusters' tags, bytes 2 to 5, little endian: so many of them.
+    tags: [u32; TAGS_MAX],
+    count: usize,
 }
 
 /// Which datagrams a UDP socket is there for; three links on one port must not mix.
@@ -41,6 +45,17 @@ pub enum Cast {
 }
 
 impl HeaderFilter {
+    /// Frames of this version of the format and of the clusters with these tags, of which those
+    /// beyond [`TAGS_MAX`] are left out.
+    pub const fn new(version: u8, tags: &[u32]) -> HeaderFilter {
+        let mut filter = HeaderFilter { version, tags: [0; TAGS_MAX], count: 0 };
+        while filter.count < tags.len() && filter.count < TAGS_MAX {
+            filter.tags[filter.count] = tags[filter.count];
+            filter.count += 1;
+        }
+        filter
+    }
+
     /// Makes the kernel drop everything on a UDP `socket` but datagrams of `cast` that carry a
     /// frame's length and header, and locks that in: not even we can take it off again.
     ///
@@ -59,7 +74,7 @@ impl HeaderFilter {
         code.drop_unless(JEQ, u32::from(self.version));
         code.load(WORD, UDP_HEADER_LEN + TAG_AT);
         // Loads are big endian, the tag is little endian.
-        code.drop_unless(JEQ, self.tag.swap_bytes());
+        code.drop_unless_any(self.tags.iter().take(self.count).map(|tag| tag.swap_bytes()));
         code.load(BYTE, AUX_OFF + AUX_PACKET_TYPE);
         match cast {
             // Our own broadcasts, looped back by the stack: waking up for them is for nothing.
@@ -111,6 +126,16 @@ impl Program {
 
     fn drop_unless(&mut self, test: u16, value: u32) {
         self.push(test, 1, 0, value);
+        self.push(RET, 0, 0, 0);
+    }
+
+    fn drop_unless_any(&mut self, values: impl ExactSizeIterator<Item = u32>) {
+        let count = values.len();
+        for (place, value) in values.enumerate() {
+            // Over the tests that are left, and the drop after them.
+            let jump = u8::try_from(count - place).unwrap_or(u8::MAX);
+            self.push(JEQ, jump, 0, value);
+        }
         self.push(RET, 0, 0, 0);
     }
 

@@ -25,8 +25,8 @@ impl World {
     pub(super) fn judge_conditions(&mut self) {
         let now = self.now;
         let run = |machine: &Machine| machine.on && !machine.frozen && machine.engine.is_some();
-        let (nodes, clones) = self.machines.split_at(self.setup.nodes);
-        let copied = clones.iter().any(|clone| clone.on);
+        let nodes = &self.machines[..self.setup.nodes];
+        let copied = self.machines[self.setup.copies()].iter().any(|copy| copy.on);
         let machines_run = nodes.iter().all(run) && !copied;
         let good = machines_run && (0..self.network.links()).any(|link| self.link_good(link, now));
         if !good {
@@ -79,9 +79,14 @@ impl World {
                     let counted = claimant.counts(group, id, here);
                     let there = machine.clock.local(self.now);
                     let holder = (claimant.me(), claimant.incarnation());
-                    if counted && !engine.cluster.is_true_to(group, holder, there) {
+                    let before = claimant.predecessor().map(|before| (holder.0, before));
+                    // What could not be written down may still name the owner's predecessor.
+                    let is_true = |holder| engine.cluster.is_true_to(group, holder, there);
+                    if counted && !is_true(holder) && !before.is_some_and(is_true) {
+                        let grant = engine.cluster.inspect(group).grant;
                         return Err(self.violation(format!(
-                            "n{node} counts on n{voter}'s vote for {group:?}, which is not its"
+                            "n{node} counts on n{voter}'s vote for {group:?}, which is bound to \
+                             {grant:?}, not to {holder:?}"
                         )));
                     }
                 }
@@ -95,7 +100,7 @@ impl World {
         let now = self.now;
         if self.setup.rule != Rule::AssumeDead {
             // A copied voter votes twice: nothing keeps both from having a majority.
-            let doubled = self.machines.iter().skip(self.setup.nodes).any(|copy| {
+            let doubled = self.machines[self.setup.copies()].iter().any(|copy| {
                 copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
             });
             return if doubled { Ok(()) } else { self.check_one_owner(group) };
@@ -204,7 +209,7 @@ impl World {
         let (group, boot) = (group.index(), self.machines[node].life);
         let nodes = self.setup.nodes;
         match self.checker.terms.insert((group, term), (node, boot)) {
-            // A machine that forgot everything and heard nobody begins at one again; so does a copy.
+            // Who forgot everything and heard nobody begins at one again; so does a copy.
             Some((owner, then))
                 if (owner, then) == (node, boot) || owner % nodes != node % nodes =>
             {
@@ -217,7 +222,7 @@ impl World {
     /// Whoever has been off for so long is alive to nobody, whatever still comes in its name.
     pub(super) fn check_buried(&mut self, node: usize, since: u64) -> Result<(), Violation> {
         let dead = &self.machines[node];
-        if dead.on || dead.off_since != since || self.setup.clones > 0 {
+        if self.is_witness(node) || dead.on || dead.off_since != since || self.setup.clones > 0 {
             return Ok(());
         }
         let id = NodeId::new(node).expect("nodes are few");

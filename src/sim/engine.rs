@@ -73,7 +73,7 @@ impl World {
                 service.address_until = true_now + ADDRESS_LIFETIME.max(2 * self.setup.dead);
             }
         }
-        let due = machine.clock.when(engine.cluster.deadline().at);
+        let due = machine.clock.when(engine.cluster.deadline().at) + machine.late;
         self.wake_at(node, due.max(true_now + 1));
     }
 
@@ -179,7 +179,7 @@ impl World {
         machine.memory = Some(bytes[..len].to_vec());
     }
 
-    fn send(&mut self, node: usize, links: LinkSet, bytes: &[u8]) {
+    pub(super) fn send(&mut self, node: usize, links: LinkSet, bytes: &[u8]) {
         self.trace.push(self.now, node, Line::Sent(links));
         let bytes: Rc<[u8]> = bytes.into();
         if let Some(capture) = &mut self.capture {
@@ -202,6 +202,9 @@ impl World {
 
     /// Starts the engine's process.
     pub(super) fn revive(&mut self, node: usize) {
+        if self.is_witness(node) {
+            return self.revive_witness(node);
+        }
         let identity = (Incarnation(self.random.bits()), self.random.bits());
         let machine = &mut self.machines[node];
         if machine.engine.is_some() || !machine.on {

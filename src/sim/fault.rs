@@ -1,5 +1,5 @@
 //! What can go wrong with the machines and the cables, and how it is put right.
-use super::machine::{Fate, Pending, Runs};
+use super::machine::{Engine, Fate, Pending, Runs};
 use super::network::Wire;
 use super::power::Device;
 use super::trace::Line;
@@ -185,6 +185,7 @@ impl World {
     fn kill(&mut self, node: usize) {
         let machine = &mut self.machines[node];
         machine.engine = None;
+        machine.voter = None;
         machine.process += 1;
         machine.postponed.clear();
         for service in &mut machine.services {
@@ -202,7 +203,24 @@ impl World {
         if was {
             self.machines[node].awake_since = self.now;
             self.wake_at(node, self.now);
+            self.listen_at(node, self.now + 1);
         }
+    }
+
+    /// A running machine's copy goes on beside it, processes and all, as after a snapshot.
+    pub fn copy_running(&mut self, node: usize, copy: usize) {
+        let original = &self.machines[node];
+        let engine = original.engine.clone().map(|engine| Engine { wake: None, ..engine });
+        let (clock, memory, services) =
+            (original.clock, original.memory.clone(), original.services.clone());
+        let machine = &mut self.machines[copy];
+        (machine.clock, machine.memory, machine.services) = (clock, memory, services);
+        machine.engine = engine;
+        // No two machines wake in the same microsecond for ever.
+        machine.late = 35;
+        machine.on = true;
+        machine.awake_since = self.now;
+        self.wake_at(copy, self.now + 1);
     }
 
     fn suspend(&mut self, node: usize, stands: bool) {
@@ -235,6 +253,9 @@ impl World {
 
     fn carrier(&mut self, node: usize, link: usize, up: bool) {
         self.machines[node].carrier[link] = up;
+        if self.is_witness(node) {
+            return;
+        }
         let link = LinkId::new(link).expect("links are few");
         self.enqueue(node, Pending::Link { link, up });
     }
@@ -243,10 +264,11 @@ impl World {
         for wire in self.network.wires() {
             *wire = Wire::GOOD;
         }
-        for clone in self.setup.nodes..self.machines.len() {
+        let copies = self.setup.copies();
+        for clone in copies.clone() {
             self.power_off(clone);
         }
-        for node in 0..self.setup.nodes {
+        for node in (0..self.machines.len()).filter(|node| !copies.contains(node)) {
             self.devices[node] = Device::GOOD;
             self.machines[node].disk = true;
             for link in 0..self.network.links() {
@@ -254,7 +276,8 @@ impl World {
                     self.carrier(node, link, true);
                 }
             }
-            for group in 0..self.setup.groups {
+            let groups = if self.is_witness(node) { 0 } else { self.setup.groups };
+            for group in 0..groups {
                 self.machines[node].services[group].start = Fate::Works;
                 self.machines[node].services[group].stop = Fate::Works;
                 if !self.machines[node].services[group].able {
@@ -265,7 +288,7 @@ impl World {
             self.thaw(node);
             if !self.machines[node].on {
                 self.power_on(node);
-            } else if self.machines[node].engine.is_none() {
+            } else if self.machines[node].engine.is_none() && self.machines[node].voter.is_none() {
                 self.revive(node);
             }
         }

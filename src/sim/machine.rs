@@ -139,6 +139,8 @@ pub struct Machine {
     /// Counts the boots and the losses of its runtime directory.
     pub(super) life: u64,
     pub(super) engine: Option<Engine>,
+    /// In its place on a witness.
+    pub(super) voter: Option<super::witness::Voter>,
     /// Counts the processes.
     pub(super) process: u64,
     /// Every process stands still.
@@ -154,6 +156,8 @@ pub struct Machine {
     pub(super) exited: bool,
     /// Ticks in the present simulated second.
     pub(super) ticks: (u64, u64),
+    /// Its timers ring so late, in µs.
+    pub(super) late: u64,
     /// It does not run at all, since then; true: and its clock stands still.
     pub(super) suspended: Option<(u64, bool)>,
     /// Its clock stood still: until then it may believe in a lease that is over.

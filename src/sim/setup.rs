@@ -5,6 +5,11 @@ use crate::core::time::Duration;
 use crate::core::wire::NameHash;
 use crate::core::{Config, GroupSettings, Rule, Settings, StopFailure};
 
+/// The cluster's tag.
+pub(super) const TAG: u32 = 0x5151;
+/// Its key.
+pub(super) const KEY: [u8; 32] = [42; 32];
+
 /// The settings of a simulated cluster; times in µs.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -14,6 +19,8 @@ pub struct Setup {
     pub nodes: usize,
     /// Further machines that are copies of the first ones, names included; off until powered on.
     pub clones: usize,
+    /// Machines that vote and own nothing; numbered after the copies.
+    pub witnesses: usize,
     /// Links between them.
     pub links: usize,
     /// Groups; group 0 prefers node 0, group 1 prefers node 1, and so on in turn.
@@ -56,6 +63,7 @@ impl Default for Setup {
             seed: 1,
             nodes: 2,
             clones: 0,
+            witnesses: 0,
             links: 2,
             groups: 1,
             interval: 20_000,
@@ -103,7 +111,7 @@ impl Setup {
         let settings = Settings {
             me: id(node),
             nodes: self.nodes,
-            witnesses: heapless::Vec::new(),
+            witnesses: (0..self.witnesses).map(super::World::witness_name).collect(),
             in_force: true,
             interval: Duration::from_micros(self.interval),
             warn: Duration::from_micros(self.warn),
@@ -121,12 +129,22 @@ impl Setup {
             settle: None,
             groups: (0..self.groups).map(group).collect(),
             every: (0..self.links).map(|_| 1).collect(),
-            tag: 0x5151,
+            tag: TAG,
             digest: 7 + version,
             voters_digest: 9,
-            keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
+            keys: Keys::new(1, &[(1, KEY)]).expect("one key"),
         };
         Config::new(settings).expect("valid settings")
+    }
+
+    /// All machines.
+    pub fn machines(&self) -> usize {
+        self.nodes + self.clones + self.witnesses
+    }
+
+    /// Those that are copies.
+    pub fn copies(&self) -> std::ops::Range<usize> {
+        self.nodes..self.nodes + self.clones
     }
 
     /// Whether nothing but a stop or a reset ends what runs: no gate closes.

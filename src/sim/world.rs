@@ -73,6 +73,10 @@ pub(super) enum Happening {
         node: usize,
         boot: u64,
     },
+    /// A witness reads its mail.
+    Listen {
+        node: usize,
+    },
     /// A machine has been off long enough for everybody to know, if it still is.
     Buried {
         node: usize,
@@ -128,6 +132,7 @@ impl World {
             boot: 0,
             life: 0,
             engine: None,
+            voter: None,
             process: 0,
             frozen: false,
             memory: None,
@@ -139,6 +144,7 @@ impl World {
             announced: 0,
             exited: false,
             ticks: (0, 0),
+            late: 0,
             suspended: None,
             excused_until: 0,
             awake_since: 0,
@@ -149,13 +155,13 @@ impl World {
         };
         World {
             now: 0,
-            network: Network::new(setup.nodes + setup.clones, setup.links),
+            network: Network::new(setup.machines(), setup.links),
             moves: 0,
             handled: 0,
             faults: BTreeMap::new(),
             capture: None,
-            machines: (0..setup.nodes + setup.clones).map(machine).collect(),
-            devices: vec![Device::GOOD; setup.nodes + setup.clones],
+            machines: (0..setup.machines()).map(machine).collect(),
+            devices: vec![Device::GOOD; setup.machines()],
             striking: 0,
             random: Random::new(setup.seed),
             trace: Trace::default(),
@@ -236,6 +242,10 @@ impl World {
                 self.reset(node, boot);
                 Ok(())
             }
+            Happening::Listen { node } => {
+                self.listen(node);
+                Ok(())
+            }
             Happening::Buried { node, since } => self.check_buried(node, since),
         }
     }
@@ -246,6 +256,9 @@ impl World {
         // What is asleep receives nothing; what waits for a hypervisor finds it all later.
         if !machine.carrier[link.index()] || machine.suspended.is_some_and(|(_, stands)| !stands) {
             return;
+        }
+        if machine.voter.is_some() {
+            return self.mail(node, link, bytes);
         }
         let Some(engine) = &mut machine.engine else { return };
         let waiting = &mut engine.queued_frames[link.index()];

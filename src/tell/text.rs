@@ -13,6 +13,8 @@ pub(crate) const NAMESAKE: &str = "somebody else sends with our key";
 pub struct Names {
     /// Of the nodes, in the order of `NodeId`.
     pub nodes: Vec<String>,
+    /// Of the witnesses; their `NodeId`s go from the last one downwards.
+    pub witnesses: Vec<String>,
     /// Of the links, in the order of `LinkId`.
     pub links: Vec<String>,
     /// Of the groups, in the order of `GroupId`.
@@ -24,14 +26,25 @@ impl Names {
     pub fn of(config: &Config) -> Names {
         Names {
             nodes: config.nodes.clone(),
+            witnesses: config.witnesses.clone(),
             links: config.links.iter().map(|link| link.name.clone()).collect(),
             groups: config.groups.iter().map(|group| group.name.clone()).collect(),
         }
     }
 
-    /// A node's name.
+    /// A node's name, or a witness's.
     pub fn node(&self, node: NodeId) -> &str {
-        self.nodes.get(node.index()).map_or("an unknown node", String::as_str)
+        let witness = || {
+            let number = |place: &usize| crate::core::Config::witness(*place) == Some(node);
+            self.witnesses.get((0..self.witnesses.len()).find(number)?)
+        };
+        self.nodes.get(node.index()).or_else(witness).map_or("an unknown node", String::as_str)
+    }
+
+    /// `node pi`, or `witness pico`.
+    pub(super) fn voter(&self, node: NodeId) -> String {
+        let what = if node.index() < self.nodes.len() { "node" } else { "witness" };
+        format!("{what} {}", self.node(node))
     }
 
     /// A link's name.
@@ -140,32 +153,32 @@ fn node(event: Event, names: &Names) -> Sentence {
     use Level::{Error, Info, Notice, Warning};
     match event {
         Event::NodeSeen(node) => {
-            say(Info, format!("node {} is heard, but does not hear us yet", names.node(node)))
+            say(Info, format!("{} is heard, but does not hear us yet", names.voter(node)))
         }
-        Event::NodeAlive(node) => say(Notice, format!("node {} is alive", names.node(node))),
+        Event::NodeAlive(node) => say(Notice, format!("{} is alive", names.voter(node))),
         Event::NodeLate(node, silence) => say(
             Warning,
             format!(
-                "node {} is late: silent for {}; if this repeats, `dead` is too short for these \
+                "{} is late: silent for {}; if this repeats, `dead` is too short for these \
                  links",
-                names.node(node),
+                names.voter(node),
                 span(silence)
             ),
         ),
         Event::NodeDead(node, silence) => say(
             Error,
             format!(
-                "node {} is dead: silent on every link for {}; look at its power and its cables",
-                names.node(node),
+                "{} is dead: silent on every link for {}; look at its power and its cables",
+                names.voter(node),
                 span(silence)
             ),
         ),
         Event::NodeDeaf(node) => say(
             Error,
             format!(
-                "node {} does not hear us, but we hear it: look at our transmitting side and at \
+                "{} does not hear us, but we hear it: look at our transmitting side and at \
                  its firewall",
-                names.node(node)
+                names.voter(node)
             ),
         ),
         Event::NodeLeft(node) => {
@@ -413,6 +426,7 @@ mod tests {
             nodes: vec!["debian".into(), "pi".into()],
             links: vec!["eth0 broadcast".into(), "/dev/ttyUSB0".into()],
             groups: vec!["ftp".into()],
+            witnesses: vec!["pico".into()],
         }
     }
 
@@ -466,6 +480,16 @@ mod tests {
             assert_eq!(sentence.level, Level::Error);
             assert!(sentence.text.contains(cure), "{}", sentence.text);
         }
+    }
+
+    #[test]
+    fn a_witness_is_called_by_its_name() {
+        let first = crate::core::Config::witness(0).expect("the first");
+        assert_eq!(names().node(first), "pico");
+        let dead = event(Event::NodeDead(first, Duration::from_millis(1040)), &names());
+        assert!(dead.text.starts_with("witness pico is dead"), "{}", dead.text);
+        let second = crate::core::Config::witness(1).expect("the second");
+        assert_eq!(names().node(second), "an unknown node");
     }
 
     #[test]

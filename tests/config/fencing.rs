@@ -65,7 +65,7 @@ fn check_tells_who_switches_whom_and_how_long_a_takeover_takes() {
         "pi: /usr/local/sbin/plug (off and on, 2 x 4s, tested every 10m), then fence_ipmilan",
         "debian: fence_ipmilan 10.0.0.5 7 (off, stays off, 1 x 3s, tested every 1h); at most 3s",
         "the owner of the first group shoots at once, the other node 12.2s later",
-        "takeover  at most 24.3s after",
+        "takeover  ftp: at most 24.3s after",
     ] {
         assert!(text.contains(words), "no `{words}` in\n{text}");
     }
@@ -102,7 +102,7 @@ fn what_is_wrong_with_a_device_is_named_with_the_cure() {
     for (device, line, message, cure) in [
         ("", 1, "this device has no kind", "agent = "),
         ("agent = \"a\"\ncommand = [\"/p\"]", 1, "not command and agent at once", "[[fence]]"),
-        ("comand = [\"/p\"]", 3, "has no key `comand`", "did you mean `command`?"),
+        ("command = [\"/p\"]\ntris = 2", 4, "has no key `tris`", "did you mean `tries`?"),
         ("command = [\"plug\"]", 3, "`plug` is not a full path", "/"),
         ("command = []", 3, "an empty command", "full path"),
         ("command = [\"/p\"]\noptions = { a = 1 }", 4, "`options` means nothing", "remove"),

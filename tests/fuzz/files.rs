@@ -30,9 +30,10 @@ fn text(dictionary: &str) -> impl Strategy<Value = Vec<u8>> + use<> {
     prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
 }
 
-/// A backslash stands before a quote and a backslash, and `\n` is not used: `\x0a` is.
+/// A backslash stands before a quote and a backslash; of `\x…` only a newline and é are used.
 fn unescaped(word: &str) -> Vec<u8> {
-    word.replace("\\x0a", "\n").replace("\\\"", "\"").replace("\\\\", "\\").into_bytes()
+    let word = word.replace("\\x0a", "\n").replace("\\xc3\\xa9", "é");
+    word.replace("\\\"", "\"").replace("\\\\", "\\").into_bytes()
 }
 
 proptest! {

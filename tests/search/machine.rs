@@ -6,6 +6,7 @@ use latido::core::io::{Command, Event, Fenced, Input, Outcome, Output};
 use latido::core::limits::{FRAME_MAX, GROUPS_MAX};
 use latido::core::time::Instant;
 use latido::core::wire::{Body, Header};
+use latido::core::witness::{self, Witness};
 use latido::core::{Cluster, Config, Identity, MEMORY_MAX, Rule, identify_body};
 use latido::sim::clock::Clock;
 use latido::sim::machine::Runs;
@@ -49,12 +50,13 @@ pub(crate) struct Service {
 #[derive(Clone)]
 pub(crate) struct Machine {
     pub(crate) node: usize,
-    config: Arc<Config>,
+    /// A witness has none.
+    config: Option<Arc<Config>>,
     pub(crate) on: bool,
     pub(crate) frozen: bool,
     clock: Clock,
     booted: u64,
-    pub(crate) engine: Option<Box<Cluster>>,
+    pub(crate) engine: Option<Engine>,
     /// Counts the processes.
     process: u64,
     /// When the engine wakes by itself (true time).
@@ -71,6 +73,22 @@ pub(crate) struct Machine {
     term: Option<Term>,
     /// Stands for all of it.
     pub(crate) identity: u64,
+}
+
+/// The process that is observed.
+#[derive(Clone)]
+pub(crate) enum Engine {
+    Node(Box<Cluster>),
+    Witness(Box<Witness<1>>),
+}
+
+impl Engine {
+    fn deadline(&self) -> Instant {
+        match self {
+            Engine::Node(cluster) => cluster.deadline().at,
+            Engine::Witness(witness) => witness.deadline(),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +137,7 @@ impl Machine {
     pub(crate) fn off(setup: &Setup, node: usize) -> Machine {
         Machine {
             node,
-            config: Arc::new(setup.config(node)),
+            config: (node < setup.nodes).then(|| Arc::new(setup.config(node))),
             on: false,
             frozen: false,
             clock: Clock::new(0, 0, 0),
@@ -208,8 +226,13 @@ impl Machine {
             held_until,
             seed: mine * 77,
         };
-        let cluster = Cluster::new((*self.config).clone(), &identity, self.clock.local(now));
-        self.engine = Some(Box::new(cluster));
+        let local = self.clock.local(now);
+        self.engine = Some(match &self.config {
+            Some(config) => {
+                Engine::Node(Box::new(Cluster::new((**config).clone(), &identity, local)))
+            }
+            None => Engine::Witness(Box::new(Setup::new_witness(identity.incarnation, local))),
+        });
         let link = LinkId::new(0).expect("one link");
         self.give(now, setup, Input::Link { link, up: true }, turn);
         self.sleep(now, setup, turn);
@@ -243,6 +266,14 @@ impl Machine {
         } else {
             self.give(now, setup, Input::Fenced { node, request, outcome }, turn);
             self.sleep(now, setup, turn);
+        }
+    }
+
+    /// The node, if it is one and its engine runs.
+    pub(crate) fn core(&self) -> Option<&Cluster> {
+        match &self.engine {
+            Some(Engine::Node(cluster)) => Some(cluster),
+            _ => None,
         }
     }
 
@@ -294,11 +325,13 @@ impl Machine {
     /// The end of the engine's turn: the timers decide, it vouches for what runs, and sleeps.
     fn sleep(&mut self, now: u64, setup: &Setup, turn: &mut Turn) {
         let local = self.clock.local(now);
-        let due = self.engine.as_ref().map(|cluster| cluster.deadline().at);
+        let due = self.engine.as_ref().map(Engine::deadline);
         if due.is_some_and(|due| local >= due) {
             self.give(now, setup, Input::Tick, turn);
         }
-        let Some(cluster) = &self.engine else { return };
+        let Some(engine) = &self.engine else { return };
+        self.wake = self.clock.when(engine.deadline()).max(now + 1);
+        let Engine::Node(cluster) = engine else { return };
         let held = cluster.vouched_until(Setup::group());
         self.held_until = held.unwrap_or_default();
         let until = held.map_or(0, |held| self.clock.when(held));
@@ -306,19 +339,36 @@ impl Machine {
             self.service.open_until = until;
             self.service.orphan &= until <= now;
         }
-        self.wake = self.clock.when(cluster.deadline().at).max(now + 1);
     }
 
     fn give(&mut self, now: u64, setup: &Setup, input: Input<'_>, turn: &mut Turn) {
         let local = self.clock.local(now);
-        let Some(cluster) = &mut self.engine else { return };
-        cluster.handle(local, input);
+        match &mut self.engine {
+            Some(Engine::Node(cluster)) => cluster.handle(local, input),
+            Some(Engine::Witness(witness)) => witness.handle(local, for_witness(input)),
+            None => return,
+        }
         let mut frame = [0; FRAME_MAX];
         for _ in 0..OUTPUTS_MAX {
-            let Some(cluster) = &mut self.engine else { return };
-            match cluster.poll(&mut frame) {
+            match &mut self.engine {
+                Some(Engine::Node(cluster)) => match cluster.poll(&mut frame) {
+                    Some(output) => self.carry_out(now, setup, output, &frame, turn),
+                    None => return,
+                },
+                Some(Engine::Witness(witness)) => match witness.poll(&mut frame) {
+                    Some(witness::Output::Transmit { len, .. }) => {
+                        turn.sent.push(frame_of(setup, &frame[..usize::from(len)], turn.tell));
+                    }
+                    Some(witness::Output::Event(note)) => {
+                        turn.tell(|| format!("{:?}", note.event));
+                    }
+                    Some(witness::Output::Restart) => {
+                        self.kill();
+                        self.revive(now, setup, turn);
+                    }
+                    None => return,
+                },
                 None => return,
-                Some(output) => self.carry_out(now, setup, output, &frame, turn),
             }
         }
         turn.broken = Some(format!("n{}: an endless loop of outputs", self.node));
@@ -338,7 +388,7 @@ impl Machine {
             Output::Probe { job, .. } => self.order(now, setup, job, Work::Probe),
             Output::Start { job, .. } => self.order(now, setup, job, Work::Start),
             Output::Transmit { len, .. } => {
-                turn.sent.push(self.frame(&frame[..usize::from(len)], turn.tell));
+                turn.sent.push(frame_of(setup, &frame[..usize::from(len)], turn.tell));
             }
             Output::Announce { .. } | Output::Reply { .. } | Output::InForce => {}
             Output::Fence { node, request } => turn.fences.push((node, request)),
@@ -359,7 +409,7 @@ impl Machine {
 
     fn remember(&mut self, now: u64, turn: &mut Turn) {
         let mut bytes = [0; MEMORY_MAX];
-        let Some(cluster) = &mut self.engine else { return };
+        let Some(Engine::Node(cluster)) = &mut self.engine else { return };
         if self.full {
             turn.tell(|| "cannot write its memory".to_owned());
             cluster.handle(self.clock.local(now), Input::NotRemembered);
@@ -367,18 +417,6 @@ impl Machine {
         }
         let len = cluster.memory(&mut bytes).expect("the memory fits");
         self.memory = Some(bytes[..len].into());
-    }
-
-    fn frame(&self, bytes: &[u8], tell: bool) -> Frame {
-        let mut clear = [0; FRAME_MAX];
-        let header = Header::decode(bytes).expect("our own frame");
-        let text = self.config.keys.open(&header, bytes, &mut clear).expect("our own key");
-        let body = Body::decode(text).expect("our own body");
-        let mut hasher = DefaultHasher::new();
-        (u8::from(header.node), header.incarnation, header.sequence).hash(&mut hasher);
-        identify_body(&body, &mut hasher);
-        let said = tell.then(|| Arc::new((header, body)));
-        Frame { bytes: bytes.into(), identity: hasher.finish(), said }
     }
 
     fn order(&mut self, now: u64, setup: &Setup, job: JobId, work: Work) {
@@ -451,9 +489,32 @@ impl Machine {
             }
         }
         self.engine.is_some().hash(hash);
-        if let Some(cluster) = &self.engine {
-            cluster.identify(hash);
+        match &self.engine {
+            Some(Engine::Node(cluster)) => cluster.identify(hash),
+            Some(Engine::Witness(witness)) => witness.identify(hash),
+            None => {}
         }
         self.identity = hasher.finish();
     }
+}
+
+/// What a witness takes of what a node takes.
+fn for_witness(input: Input<'_>) -> witness::Input<'_> {
+    match input {
+        Input::Frame { link, bytes } => witness::Input::Frame { link, bytes },
+        Input::Link { link, up } => witness::Input::Link { link, up },
+        _ => witness::Input::Tick,
+    }
+}
+
+fn frame_of(setup: &Setup, bytes: &[u8], tell: bool) -> Frame {
+    let mut clear = [0; FRAME_MAX];
+    let header = Header::decode(bytes).expect("our own frame");
+    let text = setup.keys.open(&header, bytes, &mut clear).expect("our own key");
+    let body = Body::decode(text).expect("our own body");
+    let mut hasher = DefaultHasher::new();
+    (u8::from(header.node), header.incarnation, header.sequence).hash(&mut hasher);
+    identify_body(&body, &mut hasher);
+    let said = tell.then(|| Arc::new((header, body)));
+    Frame { bytes: bytes.into(), identity: hasher.finish(), said }
 }

@@ -1,20 +1,25 @@
 //! What is searched: a cluster, how long, and how much may go wrong. Times in µs.
-use latido::core::id::{GroupId, NodeId};
+use latido::core::id::{GroupId, Incarnation, NodeId};
 use latido::core::seal::Keys;
-use latido::core::time::Duration;
+use latido::core::time::{Duration, Instant};
 use latido::core::wire::NameHash;
+use latido::core::witness::{Key, Witness};
 use latido::core::{Config, GroupSettings, Rule, Settings, StopFailure};
 
 /// Between two heartbeats.
-pub(crate) const INTERVAL: u64 = 10_000;
+pub(crate) const INTERVAL: u64 = 1_000_000;
 /// How long a prompt frame takes.
-pub(crate) const PROMPT: u64 = 100;
+pub(crate) const PROMPT: u64 = 10_000;
 /// How long a start, a probe and a quick stop take.
-pub(crate) const QUICK: u64 = 1_000;
+pub(crate) const QUICK: u64 = 100_000;
 /// How long a slow fence takes, and a late report of one.
 pub(crate) const SLOW: u64 = 4 * INTERVAL;
 /// The longest time that a stop takes.
-pub(crate) const STOP_BUDGET: u64 = 5_000;
+pub(crate) const STOP_BUDGET: u64 = 500_000;
+
+const TAG: u32 = 0x5151;
+const KEY: [u8; 32] = [42; 32];
+const WITNESS: NameHash = NameHash(99);
 
 /// How much may go wrong in one run. Ends of faults (mend, revive, thaw, power on) cost nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,11 +73,13 @@ pub(crate) enum Begin {
 }
 
 /// A search.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) name: &'static str,
     pub(crate) rule: Rule,
     pub(crate) nodes: usize,
+    /// Voters that own nothing, numbered behind the nodes.
+    pub(crate) witnesses: usize,
     /// Nodes that may own the group; the others only vote.
     pub(crate) owners: usize,
     pub(crate) dead: u64,
@@ -91,6 +98,7 @@ pub(crate) struct Setup {
     /// How long the search looks ahead.
     pub(crate) horizon: u64,
     pub(crate) faults: Faults,
+    pub(crate) keys: Keys,
 }
 
 impl Setup {
@@ -100,6 +108,7 @@ impl Setup {
             name: "3 nodes, majority",
             rule: Rule::Majority,
             nodes: 3,
+            witnesses: 0,
             owners: 2,
             dead: 3 * INTERVAL,
             initial_dead: 3 * INTERVAL,
@@ -111,6 +120,17 @@ impl Setup {
             grid: INTERVAL / 2,
             horizon: 14 * INTERVAL,
             faults: Faults::any(2),
+            keys: Keys::new(1, &[(1, KEY)]).expect("one key"),
+        }
+    }
+
+    /// Two nodes and a witness under `majority`.
+    pub(crate) fn witness() -> Setup {
+        Setup {
+            name: "2 nodes and a witness, majority",
+            nodes: 2,
+            witnesses: 1,
+            ..Setup::majority()
         }
     }
 
@@ -144,7 +164,7 @@ impl Setup {
         let settings = Settings {
             me: id(node),
             nodes: self.nodes,
-            witnesses: Default::default(),
+            witnesses: (0..self.witnesses).map(|_| WITNESS).collect(),
             in_force: true,
             interval: Duration::from_micros(INTERVAL),
             warn: Duration::from_micros(2 * INTERVAL),
@@ -162,12 +182,33 @@ impl Setup {
             settle: None,
             groups: [group].into_iter().collect(),
             every: [1].into_iter().collect(),
-            tag: 0x5151,
+            tag: TAG,
             digest: 7,
             voters_digest: 9,
-            keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
+            keys: self.keys.clone(),
         };
         Config::new(settings).expect("valid settings")
+    }
+
+    /// All machines.
+    pub(crate) fn machines(&self) -> usize {
+        self.nodes + self.witnesses
+    }
+
+    /// The number of a machine among the voters.
+    pub(crate) fn voter(&self, machine: usize) -> NodeId {
+        let id = if machine < self.nodes {
+            NodeId::new(machine)
+        } else {
+            Config::witness(machine - self.nodes)
+        };
+        id.expect("machines are few")
+    }
+
+    /// A witness that starts now.
+    pub(crate) fn new_witness(incarnation: Incarnation, now: Instant) -> Witness<1> {
+        let key = Key { tag: TAG, number: 1, key: KEY };
+        Witness::new(WITNESS, &[key], incarnation, now).expect("one key")
     }
 
     /// The one group.

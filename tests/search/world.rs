@@ -105,7 +105,7 @@ impl World {
         let machine = |node| Arc::new(Machine::off(setup, node));
         World {
             now: 0,
-            machines: (0..setup.nodes).map(machine).collect(),
+            machines: (0..setup.machines()).map(machine).collect(),
             flights: Vec::new(),
             undecided: Vec::new(),
             shots: Vec::new(),
@@ -123,7 +123,7 @@ impl World {
     }
 
     /// Where the search begins.
-    pub(crate) fn begin(setup: &Setup, story: bool) -> World {
+    pub(crate) fn begin(setup: &Setup) -> World {
         let mut world = World::dark(setup);
         // Heartbeats of different nodes fall between the moments at which something goes wrong.
         let phase = |node: usize| INTERVAL / 11 * (1 + 3 * node as u64); // lossless: few
@@ -131,27 +131,23 @@ impl World {
             Begin::Steady => {
                 let blind = setup.config(0).lease(Setup::group()).micros();
                 world.end = 3 * (setup.initial_dead + blind) / INTERVAL * INTERVAL;
-                for node in 0..setup.nodes {
+                for node in 0..setup.machines() {
                     world.now = phase(node);
                     world.touch(setup, node, |machine, now, turn| {
                         machine.power_on(now, setup, turn);
                     });
                 }
                 world.run(setup);
-                let owner = world.machines[0]
-                    .engine
-                    .as_ref()
-                    .map(|core| core.inspect(Setup::group()).phase);
+                let owner = world.machines[0].core();
+                let owner = owner.map(|core| core.inspect(Setup::group()).phase);
                 assert_eq!(owner, Some(Phase::Running), "node 0 owns the group");
                 assert!(world.broken.is_none(), "{:?}", world.broken);
                 world.over = false;
                 world.grid = world.end;
                 world.settled = world.end + INTERVAL;
-                world.story = story.then(Vec::new);
             }
             Begin::Boot => {
-                world.story = story.then(Vec::new);
-                for node in 0..setup.nodes {
+                for node in 0..setup.machines() {
                     world.now = phase(node);
                     world.touch(setup, node, |machine, now, turn| {
                         machine.power_on(now, setup, turn);
@@ -215,7 +211,7 @@ impl World {
                 if left.kills > 0 {
                     actions.push(Action::Kill(node));
                 }
-                if left.commands > 0 && !machine.frozen {
+                if left.commands > 0 && !machine.frozen && node < setup.nodes {
                     actions.push(Action::HandOver(node));
                     actions.push(Action::Shutdown(node));
                     if setup.rule == Rule::Fencing {
@@ -228,7 +224,7 @@ impl World {
             }
             if machine.full {
                 actions.push(Action::Empty(node));
-            } else if machine.on && left.writes > 0 {
+            } else if machine.on && left.writes > 0 && node < setup.nodes {
                 actions.push(Action::Fill(node));
             }
             if machine.on && left.cuts > 0 {
@@ -240,7 +236,7 @@ impl World {
         }
         if left.cables > 0 {
             let more = |cut: &u16| self.cut | cut != self.cut;
-            actions.extend(cuts(setup.nodes).into_iter().filter(more).map(Action::Cut));
+            actions.extend(cuts(setup.machines()).into_iter().filter(more).map(Action::Cut));
         }
     }
 
@@ -498,9 +494,9 @@ impl World {
             self.tell(Some(node), || text);
         }
         for frame in turn.sent {
-            for to in (0..setup.nodes).filter(|to| *to != node) {
+            for to in (0..setup.machines()).filter(|to| *to != node) {
                 let deaf = self.machines[to].engine.is_none();
-                if !deaf && self.cut & bit(setup.nodes, node, to) == 0 {
+                if !deaf && self.cut & bit(setup.machines(), node, to) == 0 {
                     let frame = frame.clone();
                     self.undecided.push(Flight { at: self.now, from: node, to, frame });
                 }
@@ -529,8 +525,8 @@ impl World {
             return Some(format!("{TWO_OWNERS}: {owners:?}").into());
         }
         if setup.rule == Rule::Majority {
-            for voter in 0..setup.nodes {
-                let counts = (0..setup.nodes).filter(|node| self.counts(*node, voter));
+            for voter in 0..setup.machines() {
+                let counts = (0..setup.nodes).filter(|node| self.counts(setup, *node, voter));
                 let counts: Vec<usize> = counts.collect();
                 if counts.len() > 1 {
                     let text = format!("{TWO_HOLDERS}: n{voter}'s is counted by {counts:?}");
@@ -539,7 +535,7 @@ impl World {
             }
         }
         for machine in &self.machines {
-            let Some(core) = &machine.engine else { continue };
+            let Some(core) = machine.core() else { continue };
             let seen = core.inspect(Setup::group());
             let owns = matches!(seen.phase, Phase::Starting | Phase::Running);
             let elsewhere = seen.grant.is_some_and(|(to, _)| to.index() != machine.node);
@@ -551,14 +547,14 @@ impl World {
     }
 
     /// Whether `node` counts the vote of `voter` for a claim of its own now.
-    fn counts(&self, node: usize, voter: usize) -> bool {
+    fn counts(&self, setup: &Setup, node: usize, voter: usize) -> bool {
         let machine = &self.machines[node];
-        let Some(core) = &machine.engine else { return false };
+        let Some(core) = machine.core() else { return false };
         let seen = core.inspect(Setup::group());
         if node == voter {
             return seen.claim.is_some() && seen.grant.is_some_and(|(to, _)| to.index() == node);
         }
-        let until = seen.votes[voter];
+        let until = seen.votes[setup.voter(voter).index()];
         seen.claim.is_some() && until.is_some_and(|until| machine.local(self.now) < until)
     }
 
@@ -594,9 +590,9 @@ impl World {
             Action::Freeze(node) => format!("n{node} stands still"),
             Action::Thaw(node) => format!("n{node} goes on"),
             Action::Cut(mask) => {
-                let pairs =
-                    (0..setup.nodes).flat_map(|from| (0..setup.nodes).map(move |to| (from, to)));
-                let cut = pairs.filter(|(from, to)| mask & bit(setup.nodes, *from, *to) != 0);
+                let all = setup.machines();
+                let pairs = (0..all).flat_map(|from| (0..all).map(move |to| (from, to)));
+                let cut = pairs.filter(|(from, to)| mask & bit(all, *from, *to) != 0);
                 let cut: Vec<String> = cut.map(|(from, to)| format!("n{from}→n{to}")).collect();
                 format!("cables are cut: {}", cut.join(" "))
             }

@@ -1,8 +1,11 @@
 //! The real core in the simulator: scenarios with exact times, and a swarm of random ones.
 mod commands;
+mod doubles;
 mod failures;
+mod fences;
 mod majority;
 mod partitions;
+mod power;
 mod properties;
 mod scene;
 mod speed;

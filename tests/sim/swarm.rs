@@ -52,6 +52,11 @@ fn play_watchdog(seed: u64) -> swarm::Summary {
     harsh::run_watchdog(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
 }
 
+fn play_witness(seed: u64) -> swarm::Summary {
+    let (told, setup) = ("witness_seeds", harsh::setup_witness(seed));
+    harsh::run_witness(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
+}
+
 fn play_fencing(seed: u64) -> swarm::Summary {
     let (told, setup) = ("fencing_seeds", harsh::setup_fencing(seed));
     harsh::run_fencing(seed).unwrap_or_else(|violation| fail(&violation, seed, told, &setup))
@@ -92,6 +97,11 @@ fn harsh_seeds() {
 #[test]
 fn watchdog_seeds() {
     swarm(play_watchdog);
+}
+
+#[test]
+fn witness_seeds() {
+    swarm(play_witness);
 }
 
 #[test]

@@ -43,11 +43,13 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     let cluster = cluster_name(&hacf.nodes);
     let keys = authkeys::read(&dir.join("authkeys"), &cluster, report);
     let timing = timing(&hacf, At::file(file), report);
+    let errors = report.errors();
     let devices = stonith::devices(&hacf, report);
+    let unread = report.errors() > errors;
     let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
     // What it means: with a device nobody takes over before it has shot, without one at once.
     let rule = if devices.is_empty() { Rule::AssumeDead } else { Rule::Fencing };
-    let fencing = RawFencing { devices, ..RawFencing::none(At::file(file)) };
+    let fencing = RawFencing { devices, unread, ..RawFencing::none(At::file(file)) };
     Some(Raw {
         source: Source::Heartbeat(dir.to_path_buf()),
         whole: At::file(file),
@@ -56,10 +58,12 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         probe: super::references::probe_by_default(rule),
         references,
         rule,
+        takeover_max: None,
         stop_failure: default_stop_failure(rule, false),
         fencing,
         keys,
         nodes: hacf.nodes,
+        witnesses: Vec::new(),
         links: hacf.media,
         links_unread: hacf.media_unread,
         groups,

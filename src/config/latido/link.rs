@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Heartbeat's port, registered with IANA as `ha-cluster`.
-pub(in super::super) const PORT: u16 = 694;
+pub const PORT: u16 = 694;
 const KINDS: [&str; 3] = ["broadcast", "multicast", "unicast"];
 
 /// Reads all links.

@@ -4,6 +4,7 @@ mod group;
 mod link;
 mod references;
 mod table;
+pub(super) mod witness;
 
 use super::diagnostic::{At, Located, Report};
 use super::fence::{RawFencing, default_stop_failure};
@@ -11,6 +12,7 @@ use super::raw::{Raw, RawTiming};
 use super::suggest::did_you_mean;
 use super::values;
 use super::{Keys, Log, Rule, Source, StopFailure, files, keys};
+pub use link::PORT;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::{TOP, Table, keys_of};
@@ -34,8 +36,10 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     let document = Table::document(document.get_ref(), file);
     document.only(&TOP, report);
     let (cluster, nodes) = read_cluster(&document, report);
+    let witnesses = read_witnesses(&document, report);
     let (rule, stop_failure, fencing) = read_quorum(&document, report);
     fence::check_private(path, &fencing.devices, document.at, report);
+    let takeover_max = read_takeover_max(&document, report);
     let errors = report.errors();
     let links = link::read(&document, report);
     let links_unread = report.errors() > errors;
@@ -44,9 +48,11 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         whole: At::file(file),
         cluster,
         nodes,
+        witnesses,
         timing: read_timing(&document, report),
         rule,
         stop_failure,
+        takeover_max,
         probe: references::read_probe(&document, rule, report),
         references: references::read(&document, report),
         fencing,
@@ -100,6 +106,24 @@ fn read_cluster(document: &Table, report: &mut Report) -> (String, Vec<Located<S
     (name.map(|name| name.value).unwrap_or_default(), nodes)
 }
 
+fn read_witnesses(document: &Table, report: &mut Report) -> Vec<Located<String>> {
+    let mut witnesses = Vec::new();
+    for table in document.tables("witness", "[[witness]]", report) {
+        table.only(keys_of("[[witness]]"), report);
+        if !table.has("name") {
+            let cure = "add `name = \"…\"`, as `latido witness --name` has it";
+            report.error(table.at, "this witness has no name", cure);
+        }
+        let Some(mut name) = table.string("name", report) else { continue };
+        name.value.make_ascii_lowercase();
+        if let Err(cure) = values::node_name(&name.value) {
+            report.error(name.at, format!("`{}` is no name of a witness", name.value), cure);
+        }
+        witnesses.push(name);
+    }
+    witnesses
+}
+
 fn read_timing(document: &Table, report: &mut Report) -> RawTiming {
     let table = document.table("timing", "[timing]", report);
     if let Some(table) = &table {
@@ -145,6 +169,13 @@ fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, Raw
     // A reset that could not be read has been reported.
     let own = document.has("self_fence");
     (rule, read_stop_failure(&table, rule, own, report), fencing)
+}
+
+fn read_takeover_max(document: &Table, report: &mut Report) -> Option<Located<Duration>> {
+    // That it is missing, or no table, was said.
+    let is_table = matches!(document.value("quorum")?.value, DeValue::Table(_));
+    let table = is_table.then(|| document.table("quorum", "[quorum]", report))??;
+    table.duration("takeover_max", report)
 }
 
 fn read_rule(table: &Table, report: &mut Report) -> Rule {

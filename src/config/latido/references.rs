@@ -1,5 +1,6 @@
 //! `[references]`, and `probe` of `[quorum]`.
 use super::super::Rule;
+use super::super::compare::rule_name;
 use super::super::diagnostic::Report;
 use super::super::references::{RawReferences, Settle, probe_by_default};
 use super::table::{Table, keys_of};
@@ -40,8 +41,10 @@ pub(super) fn read_probe(document: &Table, rule: Rule, report: &mut Report) -> b
     let written =
         table.and_then(|table| Some((table.boolean("probe", report)?, table.at("probe"))));
     match written {
-        Some((true, at)) if rule == Rule::Majority => {
-            let message = "`probe` means nothing with the rule majority: grants say who owns";
+        Some((true, at)) if rule != Rule::AssumeDead => {
+            let name = rule_name(rule);
+            let message =
+                format!("`probe` means nothing with the rule {name}: silence alone takes nothing");
             report.error(at, message, "remove it");
             false
         }

@@ -8,10 +8,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of every table, for "belongs in …".
-const KEYS: [(&str, &[&str]); 10] = [
+const KEYS: [(&str, &[&str]); 11] = [
     ("[cluster]", &["name", "nodes"]),
+    ("[[witness]]", &["name"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
-    ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe"]),
+    ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe", "takeover_max"]),
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
     ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
@@ -39,9 +40,10 @@ const KEYS: [(&str, &[&str]); 10] = [
 ];
 
 /// Keys that stand before the first table.
-pub(super) const TOP: [&str; 11] = [
+pub(super) const TOP: [&str; 12] = [
     "realtime",
     "cluster",
+    "witness",
     "timing",
     "quorum",
     "references",

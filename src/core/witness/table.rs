@@ -28,7 +28,7 @@ pub(super) struct Table {
     pub(super) candidates: Vec<Candidate, CANDIDATES_MAX>,
     pub(super) groups: Vec<Group, GROUPS_MAX>,
     /// The longest lease that was claimed.
-    longest: Duration,
+    pub(super) longest: Duration,
     /// When a frame that proved nothing was answered last.
     pub(super) spaced: Option<Instant>,
     /// Frames sent.
@@ -37,7 +37,7 @@ pub(super) struct Table {
 
 /// Whom an answer goes to. Nodes with different lists of voters call this witness and each other by
 /// different numbers, and nodes in the middle of a key's rotation may know different keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Address {
     /// Digest of their list of voters.
     pub(super) voters: u32,
@@ -48,7 +48,7 @@ pub(super) struct Address {
 }
 
 /// What is to be sent to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Due {
     Nothing,
     /// An answer, at once.
@@ -68,11 +68,11 @@ pub(super) struct Voter {
     /// When that came.
     pub(super) heard_at: Instant,
     /// The newest of our sequence numbers that any of its incarnations echoed.
-    echoed: u64,
-    left: bool,
-    told: bool,
+    pub(super) echoed: u64,
+    pub(super) left: bool,
+    pub(super) told: bool,
     pub(super) due: Due,
-    replaced: [Option<Incarnation>; REPLACED_MAX],
+    pub(super) replaced: [Option<Incarnation>; REPLACED_MAX],
 }
 
 /// An incarnation that has not proven that it hears us.
@@ -93,11 +93,11 @@ pub(super) struct Group {
     /// The highest ownership known.
     pub(super) term: Term,
     /// Our vote.
-    grant: Option<Grant>,
+    pub(super) grant: Option<Grant>,
     /// Who else claims it.
-    rival: Option<Grant>,
+    pub(super) rival: Option<Grant>,
     /// When a node listed it last.
-    listed: Instant,
+    pub(super) listed: Instant,
 }
 
 /// To whom the vote is bound, or would be: a claim that stands while the vote is bound elsewhere or
@@ -110,7 +110,7 @@ pub(super) struct Grant {
     pub(super) sequence: u64,
     pub(super) until: Instant,
     /// It owned the group already when it claimed.
-    owns: bool,
+    pub(super) owns: bool,
 }
 
 /// What came of an authentic frame.
