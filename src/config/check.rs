@@ -41,7 +41,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     if report.errors() > 0 {
         return None;
     }
-    Some(Config {
+    let config = Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
@@ -57,7 +57,11 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         groups,
         log: raw.log,
         realtime: raw.realtime,
-    })
+    };
+    if let Some(limit) = &raw.takeover_max {
+        config.check_takeover(limit, report);
+    }
+    (report.errors() == 0).then_some(config)
 }
 
 impl RawTiming {

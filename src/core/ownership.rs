@@ -113,7 +113,7 @@ impl Cluster {
                 Phase::Stopping | Phase::Blocked => false,
                 Phase::Unknown | Phase::Stopped => return None,
             };
-            let there = peer.speaks(self.now, self.config.dead);
+            let there = peer.speaks(self.now, self.config.dead) && !self.was_off(node);
             (there && part.claim.is_some()).then_some((part.term, node, up))
         };
         self.config.others().filter_map(owns).max()

@@ -156,7 +156,8 @@ impl Trio {
         scene.serve(VIRTUAL);
         scene.toml(&text(third, timing));
         let bound = bound(&scene);
-        let mut trio = Trio { clients: Vec::new(), scene, stalls: Stalls::start(), timing, bound };
+        let mut trio =
+            Trio { third, clients: Vec::new(), scene, stalls: Stalls::start(), timing, bound };
         // From now on cables are cut at once.
         trio.set_cut(&wires(), false);
         trio.start_third();

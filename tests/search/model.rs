@@ -6,22 +6,31 @@ use std::time::{Duration, Instant};
 
 /// What is searched.
 #[derive(Clone)]
-pub(crate) struct Search(pub(crate) Setup);
+pub(crate) struct Search {
+    setup: Setup,
+    begin: World,
+}
+
+impl Search {
+    pub(crate) fn new(setup: Setup) -> Search {
+        Search { begin: World::begin(&setup), setup }
+    }
+}
 
 impl Model for Search {
     type State = World;
     type Action = Action;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::begin(&self.0, false)]
+        vec![self.begin.clone()]
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        world.actions(&self.0, actions);
+        world.actions(&self.setup, actions);
     }
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        Some(world.next(&self.0, action))
+        Some(world.next(&self.setup, action))
     }
 
     fn properties(&self) -> Vec<Property<Search>> {
@@ -48,20 +57,20 @@ pub(crate) struct Outcome {
 }
 
 /// Searches everything; prints how large that was.
-pub(crate) fn search(setup: &Setup, limit: Option<Duration>) -> Outcome {
+pub(crate) fn search(model: Search, limit: Option<Duration>) -> Outcome {
     let begun = Instant::now();
-    let model = Search(setup.clone());
+    let (setup, begin) = (model.setup.clone(), model.begin.clone());
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures);
     let checker = match limit {
         Some(limit) => checker.timeout(limit),
         None => checker,
     };
-    let checker = checker.threads(threads()).spawn_bfs().join();
+    let checker = checker.threads(threads()).spawn_dfs().join();
     let broken = checker
         .discoveries()
         .into_iter()
         .next()
-        .map(|(what, path)| (what.to_owned(), story(setup, path.into_actions())));
+        .map(|(what, path)| (what.to_owned(), story(&setup, begin, path.into_actions())));
     let taken = begun.elapsed();
     let end = if broken.is_some() { "a violation" } else { "no violation" };
     println!(
@@ -82,8 +91,9 @@ fn threads() -> usize {
 }
 
 /// Plays these choices again and tells who did what when.
-fn story(setup: &Setup, actions: Vec<Action>) -> String {
-    let mut world = World::begin(setup, true);
+fn story(setup: &Setup, begin: World, actions: Vec<Action>) -> String {
+    let mut world = begin;
+    world.story = Some(Vec::new());
     for action in actions {
         world = world.next(setup, action);
     }

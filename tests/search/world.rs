@@ -123,7 +123,7 @@ impl World {
     }
 
     /// Where the search begins.
-    pub(crate) fn begin(setup: &Setup, story: bool) -> World {
+    pub(crate) fn begin(setup: &Setup) -> World {
         let mut world = World::dark(setup);
         // Heartbeats of different nodes fall between the moments at which something goes wrong.
         let phase = |node: usize| INTERVAL / 11 * (1 + 3 * node as u64); // lossless: few
@@ -145,10 +145,8 @@ impl World {
                 world.over = false;
                 world.grid = world.end;
                 world.settled = world.end + INTERVAL;
-                world.story = story.then(Vec::new);
             }
             Begin::Boot => {
-                world.story = story.then(Vec::new);
                 for node in 0..setup.machines() {
                     world.now = phase(node);
                     world.touch(setup, node, |machine, now, turn| {

@@ -31,6 +31,8 @@ fn moved_in_peace(mut world: World, since: u64) {
     let back = |event: &Event| *event == Event::NodeAlive(node(1));
     assert!(told(&world, 0, since, back).is_some(), "{}", world.story());
     assert_eq!(shots(&world), 1, "{}", world.story());
+    let rival = |event: &Event| matches!(event, Event::Rival(..));
+    assert_eq!(told(&world, 1, since, rival), None, "what is off owns nothing");
 }
 
 #[test]
