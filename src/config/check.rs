@@ -87,8 +87,8 @@ fn check_nodes(raw: &Raw, report: &mut Report) {
             at,
             "`majority` with two voters never takes over: one of two is no majority",
             "add a witness (`[[witness]]` and `name = \"…\"`: see `latido witness --help`), or \
-             add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed dead, \
-             or \"fencing\" if each can switch the other off",
+             add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed \
+             dead, or \"fencing\" if each can switch the other off",
         ),
         3..=VOTERS_MAX if raw.rule != Rule::Majority => report.error(
             at,
