@@ -1,26 +1,25 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 mod fence;
 mod guards;
+mod times;
 
+pub use times::Tried;
+
+use crate::config::lease::KERNEL_LIFETIME;
 use crate::config::{
-    Config, Diagnostic, Failback, Group, Link, Loaded, Medium, Rule, Severity, Source, colours,
-    describe, differences, format_duration, load, rule_name,
+    Config, Diagnostic, Failback, Link, Loaded, Medium, Rule, Severity, Source, colours, describe,
+    differences, format_duration, load,
 };
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 const AFTER: &str = "\
 Exit codes:
   0  it works, though there may be warnings
   1  there are errors, or the configurations of the nodes differ
   2  usage";
-
-/// What keeps an address up when the daemon that held it cannot take it down: its lifetime in the
-/// kernel, with the pause until the kernel looks.
-const KERNEL_LIFETIME: Duration = Duration::from_millis(1300);
 
 /// Said where the dead time is shorter than that.
 const SHORT_DEAD: &str =
@@ -55,6 +54,8 @@ pub struct Outcome {
     pub checked: Vec<(Source, Loaded)>,
     /// What differs between them.
     pub differences: Vec<String>,
+    /// Whether the lease gate is to be had here.
+    pub gate: Tried,
 }
 
 impl Outcome {
@@ -93,7 +94,8 @@ impl Outcome {
 
     /// For programs.
     pub fn json(&self) -> serde_json::Value {
-        let checked = self.checked.iter().map(|(source, loaded)| json_of(source, loaded));
+        let checked =
+            self.checked.iter().map(|(source, loaded)| json_of(source, loaded, &self.gate));
         serde_json::json!({
             "schema": 1,
             "ok": !self.failed(),
@@ -114,7 +116,7 @@ impl Outcome {
             };
             let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
             if let Some(config) = &loaded.config {
-                text.push_str(&summary(config));
+                text.push_str(&summary(config, &self.gate));
             }
             let verdict = if errors == 0 { "works" } else { "does not work" };
             let _ = writeln!(
@@ -153,7 +155,7 @@ pub fn check(sources: Vec<Source>) -> Outcome {
             differing.extend(differences(first, other));
         }
     }
-    Outcome { checked, differences: differing }
+    Outcome { checked, differences: differing, gate: Tried::default() }
 }
 
 /// Runs the command: 0, or 1 with errors.
@@ -174,6 +176,9 @@ pub fn run(args: Args) -> ExitCode {
     // Of several at most one is this machine's.
     if alone || args.node.is_some() {
         outcome.find_node(args.node.as_deref());
+    }
+    if alone {
+        outcome.gate = Tried::here();
     }
     let text = if args.json {
         format!("{:#}\n", outcome.json())
@@ -201,47 +206,43 @@ fn plural(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-fn json_of(source: &Source, loaded: &Loaded) -> serde_json::Value {
+fn json_of(source: &Source, loaded: &Loaded, tried: &Tried) -> serde_json::Value {
     let diagnostics: Vec<_> = loaded.diagnostics.iter().map(Diagnostic::json).collect();
     serde_json::json!({
         "source": source.path().to_string_lossy(),
         "kind": if source.is_heartbeat() { "heartbeat" } else { "latido" },
         "ok": loaded.config.is_some() && !loaded.diagnostics.iter().any(Diagnostic::is_error),
         "diagnostics": diagnostics,
-        "summary": loaded.config.as_ref().map(json_summary),
+        "summary": loaded.config.as_ref().map(|config| json_summary(config, tried)),
     })
 }
 
-fn json_summary(config: &Config) -> serde_json::Value {
-    let micros = |span: std::time::Duration| span.as_micros() as u64;
+fn json_summary(config: &Config, tried: &Tried) -> serde_json::Value {
     let groups: Vec<_> = config
         .groups
         .iter()
         .map(|group| {
-            let lease = (config.rule == Rule::Majority).then(|| micros(config.lease(group)));
-            serde_json::json!({
-                "name": group.name,
-                "lease_us": lease,
-                "takeover_us_max": micros(takeover(config, group)),
-                "prefer": names(config, &group.prefer),
-                "failback": group.failback == Failback::Auto,
-                "resources": group.resources.iter().map(|one| &one.name).collect::<Vec<_>>(),
-            })
+            let mut json = times::json(config, group, tried);
+            json["name"] = group.name.clone().into();
+            json["prefer"] = names(config, &group.prefer).into();
+            json["failback"] = (group.failback == Failback::Auto).into();
+            let resources = group.resources.iter().map(|one| one.name.clone());
+            json["resources"] = resources.collect::<Vec<_>>().into();
+            json
         })
         .collect();
-    let longest = config.groups.iter().map(|group| takeover(config, group)).max();
-    let worst = longest.unwrap_or(config.timing.dead + config.timing.interval);
+    let worst = times::longest(config, tried).as_micros();
     serde_json::json!({
         "cluster": config.cluster,
         "nodes": config.nodes,
         "witnesses": config.witnesses,
         "links": config.links.iter().map(|link| &link.name).collect::<Vec<_>>(),
         "groups": groups,
-        "quorum": { "rule": rule_name(config.rule), "safe": false },
+        "quorum": times::json_quorum(config, tried),
         "authenticated": config.keys.authenticated,
         "fencing": fence::json(config),
         "guards": guards::json(config),
-        "takeover_us_max": micros(worst),
+        "takeover_us_max": u64::try_from(worst).unwrap_or(u64::MAX),
         "digest": config.digest(),
         "voters_digest": config.voters_digest(),
     })
@@ -265,7 +266,7 @@ fn preferred_order(config: &Config) -> Vec<&str> {
 }
 
 /// What the configuration means.
-fn summary(config: &Config) -> String {
+fn summary(config: &Config, tried: &Tried) -> String {
     let timing = &config.timing;
     let show = format_duration;
     let mut text = format!("cluster   {}\n", config.cluster);
@@ -301,20 +302,9 @@ fn summary(config: &Config) -> String {
         let resources: Vec<String> = group.resources.iter().map(describe).collect();
         let _ = writeln!(text, "            {}", resources.join(" → "));
     }
-    match config.rule {
-        Rule::AssumeDead => {
-            let _ = writeln!(
-                text,
-                "takeover  at most {} after the owner's last sign of life, and what its services \
-                 need to start",
-                show(timing.dead + timing.interval)
-            );
-            if timing.dead < KERNEL_LIFETIME {
-                text.push_str(SHORT_DEAD);
-            }
-        }
-        Rule::Fencing => text.push_str(&fence::takeover(config)),
-        Rule::Majority => text.push_str(&leases(config)),
+    text.push_str(&times::text(config, tried));
+    if config.rule == Rule::AssumeDead && timing.dead < KERNEL_LIFETIME {
+        text.push_str(SHORT_DEAD);
     }
     text.push_str(&fence::summary(config));
     text.push_str(&guards::summary(config));
@@ -333,43 +323,8 @@ fn summary(config: &Config) -> String {
             "frames    unauthenticated: anybody who can send to a link can take the cluster over\n",
         );
     }
-    text
-}
-
-/// From an owner's last sign of life until another node starts the group.
-fn takeover(config: &Config, group: &Group) -> Duration {
-    match config.rule {
-        Rule::AssumeDead => config.timing.dead + config.timing.interval,
-        Rule::Fencing => fence::longest_takeover(config),
-        Rule::Majority => config.takeover(group),
-    }
-}
-
-/// Each group's lease and worst takeover, and where each part comes from.
-fn leases(config: &Config) -> String {
-    let (timing, mut text) = (&config.timing, String::new());
-    let show = |span: Duration| format_duration(Duration::from_millis(span.as_millis() as u64));
-    for (index, group) in config.groups.iter().enumerate() {
-        let head = if index == 0 { "leases   " } else { "         " };
-        let lease = config.lease(group);
-        let _ = writeln!(
-            text,
-            "{head} {}: {} = dead {} + interval {} + round trip {} + stop {}, and 2 % for two \
-             clocks",
-            group.name,
-            show(lease),
-            show(timing.dead),
-            show(timing.interval),
-            show(timing.interval),
-            show(config.stop_budget(group))
-        );
-        let _ = writeln!(
-            text,
-            "            takeover at most {} after the owner's last sign of life (dead {}, then \
-             what remains of the lease), and what its services need to start",
-            show(config.takeover(group)),
-            show(timing.dead)
-        );
+    if config.rule != Rule::AssumeDead {
+        text.push_str(&times::verdict(config, tried));
     }
     text
 }
@@ -387,8 +342,7 @@ fn rule_cost(rule: Rule) -> &'static str {
         }
         Rule::Majority => {
             "rule      majority: one owner in every partition; who is not with more than half of \
-             the nodes lets go.\n          NOT SAFE yet when a daemon is killed or hangs: nothing \
-             stops its services when the lease ends\n"
+             the nodes lets go\n"
         }
     }
 }

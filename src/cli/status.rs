@@ -87,6 +87,12 @@ fn screen(report: &Report, colour: bool) -> String {
     let safe = if report.quorum.safe { "safe" } else { "NOT safe" };
     let line = format!("quorum {}: {safe}: {}", report.quorum.rule, report.quorum.why);
     text.push_str(&wrapped("", "  ", &line));
+    // The first of them is the reason already.
+    for warning in report.quorum.warnings.iter().skip(1) {
+        if !report.quorum.urgent.contains(warning) {
+            text.push_str(&wrapped("  also: ", "    ", warning));
+        }
+    }
     if !report.authenticated {
         let line = "frames: unauthenticated: anybody on these links can take the groups away";
         text.push_str(&wrapped("", "  ", line));

@@ -17,7 +17,8 @@ In the latido.toml of the nodes, the same on each:
 
 Examples:
   latido witness --name pico --cluster ftp=/etc/latido/keys --udp eth0
-  latido witness --name pico --cluster ftp=/etc/latido/ftp.keys --cluster web=/etc/latido/web.keys \\
+  latido witness --name pico --cluster ftp=/etc/latido/ftp.keys \\
+                 --cluster web=/etc/latido/web.keys \\
                  --serial /dev/ttyUSB0:115200 --serial /dev/ttyUSB1:115200
   latido witness --config /etc/latido/witness.toml
 

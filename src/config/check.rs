@@ -41,7 +41,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     if report.errors() > 0 {
         return None;
     }
-    Some(Config {
+    let config = Config {
         source: raw.source,
         cluster: raw.cluster,
         nodes,
@@ -57,7 +57,11 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         groups,
         log: raw.log,
         realtime: raw.realtime,
-    })
+    };
+    if let Some(limit) = &raw.takeover_max {
+        config.check_takeover(limit, report);
+    }
+    (report.errors() == 0).then_some(config)
 }
 
 impl RawTiming {
@@ -82,8 +86,8 @@ fn check_nodes(raw: &Raw, report: &mut Report) {
         2 if raw.rule == Rule::Majority && voters == 2 => report.error(
             at,
             "`majority` with two voters never takes over: one of two is no majority",
-            "add a witness (`[[witness]]` and `name = \"…\"`: see `latido witness --help`) or a \
-             third node, or write `rule = \"assume-dead\"` if a silent node may be presumed dead, \
+            "add a witness (`[[witness]]` and `name = \"…\"`: see `latido witness --help`), or \
+             add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed dead, \
              or \"fencing\" if each can switch the other off",
         ),
         3..=VOTERS_MAX if raw.rule != Rule::Majority => report.error(

@@ -197,11 +197,10 @@ impl Device {
                 };
                 let plug = |(name, _): &&(String, String)| matches!(name.as_str(), "plug" | "port");
                 let mut text = agent.rsplit('/').next().unwrap_or(agent).to_owned();
-                for known in [options.0.iter().find(place), options.0.iter().find(plug)] {
-                    if let Some((_, value)) = known {
-                        text.push(' ');
-                        text.push_str(value);
-                    }
+                let (place, plug) = (options.0.iter().find(place), options.0.iter().find(plug));
+                for (_, value) in place.into_iter().chain(plug) {
+                    text.push(' ');
+                    text.push_str(value);
                 }
                 text
             }

@@ -11,7 +11,7 @@ mod heartbeat;
 mod identity;
 mod keys;
 mod latido;
-mod lease;
+pub mod lease;
 mod migrate;
 mod raw;
 mod references;

@@ -17,6 +17,8 @@ pub(super) struct Raw {
     pub(super) timing: RawTiming,
     pub(super) rule: Rule,
     pub(super) stop_failure: StopFailure,
+    /// A takeover must not take longer.
+    pub(super) takeover_max: Option<Located<Duration>>,
     pub(super) probe: bool,
     pub(super) references: RawReferences,
     pub(super) fencing: RawFencing,

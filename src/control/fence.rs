@@ -103,36 +103,6 @@ impl FenceReport {
     }
 }
 
-/// Whether the rule fencing keeps its promise now, and why (not).
-///
-/// The lease gate has no part in it: a node that does not silence its address is switched off.
-pub(super) fn safety(report: &Report) -> (bool, String) {
-    if !report.authenticated {
-        return (false, "the frames carry no secret: anybody can make them".to_owned());
-    }
-    for node in report.nodes.iter().filter(|node| !node.me) {
-        let name = &node.name;
-        let why = |device: &DeviceReport| match (&device.error, device.test.as_str()) {
-            (Some(error), _) => format!("{}: {error}", device.name),
-            (None, _) => format!("{}: its self-test has not ended yet", device.name),
-        };
-        if !node.fence.usable() {
-            let why: Vec<String> = node.fence.devices.iter().map(why).collect();
-            let why = why.join("; ");
-            return (
-                false,
-                format!(
-                    "two nodes never own a group, but if {name} fell silent now nobody would take \
-                     over: no device could fence it ({why})"
-                ),
-            );
-        }
-    }
-    let why = "nobody takes over from a silent node before its power is proven to be off; the \
-               devices for it passed their self-tests";
-    (true, why.to_owned())
-}
-
 /// What needs somebody about a node's fencing.
 pub(super) fn problems(node: &NodeReport, report: &Report) -> Vec<String> {
     let (name, fence) = (&node.name, &node.fence);
@@ -288,16 +258,6 @@ mod tests {
         let quorum = Quorum { rule: "fencing".into(), ..Quorum::default() };
         let nodes = vec![node];
         Report { ready: true, authenticated: true, quorum, nodes, ..Report::default() }
-    }
-
-    #[test]
-    fn a_rule_is_safe_only_while_a_device_could_be_used() {
-        assert!(safety(&of(node("alive", "passed"))).0);
-        for test in ["failed", "pending"] {
-            let (safe, why) = safety(&of(node("alive", test)));
-            assert!(!safe && why.contains("plug: "), "{why}");
-        }
-        assert!(!safety(&Report { authenticated: false, ..of(node("alive", "passed")) }).0);
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod fence;
 pub(crate) mod guards;
 mod problems;
 mod protocol;
+pub mod quorum;
 pub mod report;
+pub mod safety;
 mod server;
 
 pub use client::{Client, ClientError};

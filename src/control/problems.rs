@@ -18,6 +18,7 @@ pub fn problems(report: &Report) -> Vec<String> {
             node.name
         ));
     }
+    problems.extend(report.quorum.urgent.iter().map(|warning| format!("{warning}.")));
     problems.extend(super::guards::problems(report));
     problems.extend(later.into_iter().filter_map(|group| group_problem(group, report)));
     for node in report.nodes.iter().filter(|node| !node.me) {

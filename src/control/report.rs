@@ -3,8 +3,13 @@
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
 use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
+pub use super::quorum::Quorum;
+
+use super::quorum;
+use super::safety::{Basis, Gate};
 use super::{Snapshot, Troubles};
-use crate::config::{Config, Kind, Rule, Source, rule_name};
+use crate::config::lease::Silencer;
+use crate::config::{Config, Kind, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
@@ -32,8 +37,8 @@ pub struct Facts {
     pub authenticated: bool,
     /// The quorum rule's name.
     pub rule: String,
-    /// Why two nodes may own one group at once under that rule.
-    pub why: String,
+    /// What else it takes to be safe.
+    pub basis: Basis,
     /// The resources of each group: name and kind.
     pub resources: Vec<Vec<ResourceReport>>,
     /// The nodes of each group, best first.
@@ -64,18 +69,48 @@ pub enum GateFact {
     Unneeded,
     /// There is none, for this reason.
     Off(String),
-    /// It is there, except on these interfaces.
-    On(Ungated),
+    /// It is there.
+    On {
+        /// Except on these interfaces; kept up to date.
+        ungated: Ungated,
+        /// And not where these addresses are.
+        outside: Vec<String>,
+    },
 }
 
 impl GateFact {
+    /// Where it does not stand at this moment.
+    fn gaps(&self) -> Vec<String> {
+        match self {
+            GateFact::Unneeded | GateFact::Off(_) => Vec::new(),
+            GateFact::On { ungated, outside } => {
+                let mut places = ungated.list();
+                places.extend(outside.iter().cloned());
+                places
+            }
+        }
+    }
+
+    /// Where it stands at this moment.
+    pub(super) fn stands(&self) -> Gate {
+        match self {
+            GateFact::Unneeded => Gate::Unneeded,
+            GateFact::Off(why) => Gate::Missing(why.clone()),
+            GateFact::On { .. } => match self.gaps() {
+                gaps if gaps.is_empty() => Gate::Everywhere,
+                gaps => Gate::Gaps(gaps),
+            },
+        }
+    }
+
     fn report(&self) -> GateReport {
         match self {
             GateFact::Unneeded => GateReport::default(),
             GateFact::Off(why) => GateReport { active: false, why: why.clone() },
-            GateFact::On(ungated) => {
+            GateFact::On { .. } => {
+                let places = self.gaps();
                 let places: Vec<String> =
-                    ungated.list().iter().map(|place| format!("not on {place}")).collect();
+                    places.iter().map(|place| format!("not on {place}")).collect();
                 GateReport { active: true, why: places.join("; ") }
             }
         }
@@ -83,8 +118,8 @@ impl GateFact {
 }
 
 impl Facts {
-    /// What a configuration says. `digest`: of what must be the same on all nodes.
-    pub fn of(config: &Config, digest: &[u8], realtime: Realtime, started: Instant) -> Facts {
+    /// What a configuration says. `silencer`: by what the leases are counted here.
+    pub fn of(config: &Config, silencer: Silencer, realtime: Realtime, started: Instant) -> Facts {
         let source = match &config.source {
             Source::Latido(path) | Source::Heartbeat(path) => path.display().to_string(),
         };
@@ -109,10 +144,10 @@ impl Facts {
         Facts {
             names: Names::of(config),
             source,
-            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: format!("{:08x}", config.digest()),
             authenticated: config.keys.authenticated,
             rule: rule_name(config.rule).to_owned(),
-            why: why_not_safe(config.rule).to_owned(),
+            basis: Basis::of(config, silencer),
             resources: config.groups.iter().map(resources).collect(),
             prefer: config.groups.iter().map(prefer).collect(),
             realtime,
@@ -123,19 +158,6 @@ impl Facts {
             node: String::new(),
             fences: devices::Board::default(),
             references: reference::Board::default(),
-        }
-    }
-}
-
-fn why_not_safe(rule: Rule) -> &'static str {
-    match rule {
-        Rule::AssumeDead => "when every path between the nodes is cut, both take all groups",
-        Rule::Fencing => {
-            "nobody takes over from a silent peer before its power is proven to be off"
-        }
-        Rule::Majority => {
-            "only one node at a time holds the lease of a group, but nothing stops services whose \
-             daemon was killed or hangs when it ends; their addresses go within about a second"
         }
     }
 }
@@ -206,18 +228,6 @@ pub struct ConfigReport {
     pub digest: String,
 }
 
-/// Who may own a group.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Quorum {
-    /// The rule's name.
-    pub rule: String,
-    /// Whether two nodes can never own one group at once.
-    pub safe: bool,
-    /// Why, or why not.
-    pub why: String,
-}
-
 /// One node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -234,6 +244,8 @@ pub struct NodeReport {
     pub silence_ms: Option<u64>,
     /// Its configuration differs from ours.
     pub config_differs: bool,
+    /// It has another list of voters.
+    pub other_voters: bool,
     /// References that it reaches, or reached when it was heard last.
     pub references: u8,
     /// Our links to it.
@@ -403,7 +415,7 @@ pub fn report(
         shutting_down: status.shutting_down,
         uptime_s: snapshot.at.since(facts.started).micros() / 1_000_000,
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
-        quorum: Quorum { rule: facts.rule.clone(), safe: false, why: facts.why.clone() },
+        quorum: quorum::report(snapshot, facts),
         authenticated: facts.authenticated,
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
@@ -436,9 +448,6 @@ pub fn report(
             })
             .collect(),
     };
-    if facts.rule == "fencing" {
-        (report.quorum.safe, report.quorum.why) = fence::safety(&report);
-    }
     report.problems = super::problems(&report);
     report
 }
@@ -471,6 +480,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         standby: if is_me { snapshot.status.standby } else { known.standby },
         silence_ms: heard.then(|| known.silence.millis()),
         config_differs: known.differs,
+        other_voters: known.other_voters,
         fence: fence::report(node, snapshot, facts),
         references: if is_me { snapshot.status.references } else { known.references },
         links: links

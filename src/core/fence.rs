@@ -113,10 +113,17 @@ impl Cluster {
         }
         let ends = fence.proof.is_some_and(|(_, names)| names != this || !parting);
         if ends && !on(Mutation::KeepsProof) {
+            // Its first frames echo nothing of ours yet: that it is not alive is no silence. The
+            // same incarnation was not off: it is not spared.
+            if fence.proof.is_some_and(|(_, names)| names != this) {
+                fence.spared_until = Some(self.now + self.config.dead);
+            }
             fence.proof = None;
-            // Its first frames echo nothing of ours yet: that it is not alive is no silence.
-            fence.spared_until = Some(self.now + self.config.dead);
             self.dirty = true;
+        }
+        if proven {
+            // It is heard both ways: from now on it is judged by what it says.
+            fence.spared_until = None;
         }
         if proven && fence.seen != this {
             fence.seen = this;
@@ -194,6 +201,11 @@ impl Cluster {
             });
             forgotten || blocked && self.config.stop_failure == StopFailure::Fence
         })
+    }
+
+    /// Whether what a node said last is over: it was off since.
+    pub(super) fn was_off(&self, node: NodeId) -> bool {
+        self.is_proven(node) || self.spared(node).is_some()
     }
 
     /// Until when a node that was off and is heard again may come up in peace.

@@ -112,14 +112,25 @@ impl Cluster {
 
     /// So many references have answered since asking began.
     pub(super) fn confirmed(&mut self, references: u8) {
-        if self.guard.asking.is_some() {
-            self.guard.confirmed = self.guard.confirmed.max(references);
+        if self.guard.asking.is_some() && references > self.guard.confirmed {
+            self.guard.confirmed = references;
+            self.ask_anew();
+        }
+    }
+
+    /// This node is better connected than it was: that the LAN was silent until now says nothing.
+    fn ask_anew(&mut self) {
+        for group in &mut self.groups {
+            group.asked_since = group.asked_since.map(|_| self.now);
         }
     }
 
     /// This node reaches so many references now.
     pub(super) fn reaches(&mut self, references: u8) {
         self.urgent |= self.guard.references != references;
+        if references > self.guard.references {
+            self.ask_anew();
+        }
         self.guard.references = references;
     }
 

@@ -1,8 +1,10 @@
 //! The lease gate in front of this engine's addresses, or the reason why there is none.
-use crate::config::{Config, Kind};
+use crate::config::lease::{KERNEL_LIFETIME, Silencer};
+use crate::config::{Address, Config, Kind, Rule};
 use crate::control::report::GateFact;
-use crate::core::time::Instant;
+use crate::core::time::{Duration, Instant};
 use crate::platform::gate::{Gate, Tag};
+use crate::platform::netlink::{Link, Socket};
 use crate::tell::{Level, Teller};
 use std::net::IpAddr;
 use std::path::Path;
@@ -11,6 +13,9 @@ use std::path::Path;
 pub(super) struct LeaseGate {
     gate: Option<Gate>,
     fact: GateFact,
+    silencer: Silencer,
+    /// So long before the end of a group's right its addresses are no longer renewed.
+    lifetime: Duration,
 }
 
 impl LeaseGate {
@@ -18,26 +23,52 @@ impl LeaseGate {
     /// the same runtime directory. Nothing fails: what is not to be had is told and reported.
     pub(super) fn open(config: &Config, runtime_dir: &Path, teller: &Teller) -> Self {
         let groups: Vec<Vec<IpAddr>> = config.groups.iter().map(addresses).collect();
-        if groups.iter().all(Vec::is_empty) {
-            return LeaseGate { gate: None, fact: GateFact::Unneeded };
-        }
-        match Gate::open(Tag::of_directory(runtime_dir), &groups) {
-            Ok(gate) => {
-                for place in gate.ungated().list() {
-                    teller.say(Level::Warning, format!("lease gate: not on {place}"));
+        let (gate, fact) = if groups.iter().all(Vec::is_empty) {
+            (None, GateFact::Unneeded)
+        } else {
+            match Gate::open(Tag::of_directory(runtime_dir), &groups) {
+                Ok(gate) => {
+                    let outside = outside(config);
+                    for place in gate.ungated().list().iter().chain(&outside) {
+                        teller.say(Level::Warning, format!("lease gate: not on {place}"));
+                    }
+                    let fact = GateFact::On { ungated: gate.ungated().clone(), outside };
+                    (Some(gate), fact)
                 }
-                let fact = GateFact::On(gate.ungated().clone());
-                LeaseGate { gate: Some(gate), fact }
+                Err(why) => {
+                    let text = format!(
+                        "no lease gate: {why}. An address of a stopped daemon answers until its \
+                         lifetime ends, about a second"
+                    );
+                    teller.say(Level::Warning, text);
+                    (None, GateFact::Off(why.to_string()))
+                }
             }
-            Err(why) => {
-                let text = format!(
-                    "no lease gate: {why}. An address of a stopped daemon answers until its \
-                     lifetime ends, about a second"
-                );
-                teller.say(Level::Warning, text);
-                LeaseGate { gate: None, fact: GateFact::Off(why.to_string()) }
+        };
+        let silencer = match &fact {
+            GateFact::Unneeded => Silencer::Gate,
+            GateFact::On { ungated, outside }
+                if ungated.list().is_empty() && outside.is_empty() =>
+            {
+                Silencer::Gate
             }
-        }
+            GateFact::On { .. } | GateFact::Off(_) => Silencer::Lifetime,
+        };
+        // The other rules have no lease that could be made longer for it.
+        let waits = silencer == Silencer::Lifetime && config.rule == Rule::Majority;
+        let lifetime = if waits { super::settings::span(KERNEL_LIFETIME) } else { Duration::ZERO };
+        LeaseGate { gate, fact, silencer, lifetime }
+    }
+
+    /// What ends the addresses when nobody vouches for them; the leases are counted by it until the
+    /// engine ends.
+    pub(super) fn silencer(&self) -> Silencer {
+        self.silencer
+    }
+
+    /// Until when the addresses of a group may be renewed that may run here `until` then.
+    pub(super) fn renewed_until(&self, until: Instant) -> Instant {
+        until - self.lifetime
     }
 
     /// For the status report.
@@ -66,9 +97,51 @@ impl LeaseGate {
 }
 
 fn addresses(group: &crate::config::Group) -> Vec<IpAddr> {
-    let address = |resource: &crate::config::Resource| match &resource.kind {
-        Kind::Address(address) => Some(address.address),
+    group.resources.iter().filter_map(|one| address(one).map(|address| address.address)).collect()
+}
+
+fn address(resource: &crate::config::Resource) -> Option<&Address> {
+    match &resource.kind {
+        Kind::Address(address) => Some(address),
         Kind::Service { .. } | Kind::Script { .. } => None,
+    }
+}
+
+/// Addresses that are served where the gate does not stand: through interfaces without Ethernet
+/// addresses. (What is on the loopback is served through the other interfaces.)
+fn outside(config: &Config) -> Vec<String> {
+    let links = Socket::open().and_then(|mut socket| {
+        let links = socket.links()?;
+        Ok((socket, links))
+    });
+    let (mut socket, links) = match links {
+        Ok(found) => found,
+        Err(error) => return vec![format!("who knows: the interfaces cannot be listed: {error}")],
     };
-    group.resources.iter().filter_map(address).collect()
+    let resources = config.groups.iter().flat_map(|group| &group.resources);
+    let mut outside = Vec::new();
+    for wanted in resources.filter_map(address) {
+        let link = place(&mut socket, &links, wanted);
+        if let Some(link) = link.filter(|link| !link.loopback && link.mac.is_none()) {
+            let place = format!("{} of {}: it has no Ethernet address", link.name, wanted.address);
+            outside.push(place);
+        }
+    }
+    outside
+}
+
+/// The interface of an address, as far as there is one now.
+fn place<'a>(socket: &mut Socket, links: &'a [Link], wanted: &Address) -> Option<&'a Link> {
+    if let Some(name) = &wanted.interface {
+        return links.iter().find(|link| link.name == *name);
+    }
+    let index = match socket.route_to(wanted.address, None).ok()?? {
+        route if !route.local => route.index,
+        // While it is ours, the way to it ends here.
+        _ => {
+            let all = socket.addresses().ok()?;
+            all.iter().find(|there| there.address == wanted.address)?.index
+        }
+    };
+    links.iter().find(|link| link.index == index)
 }

@@ -11,6 +11,7 @@ mod settings;
 mod turn;
 mod voters;
 
+use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
 use crate::control::report::{Facts, Realtime};
 use crate::control::{Hooks, Server, Troubles};
@@ -61,7 +62,7 @@ pub struct Options {
 /// What the configuration check should have refused.
 #[cfg(feature = "_sim")]
 pub fn core_config(config: &Config, me: usize) -> Result<crate::core::Config, String> {
-    settings::settings(config, me, true)
+    settings::settings(config, me, true, Silencer::Gate)
 }
 
 /// Runs the engine until it ends; the exit code is for the supervisor.
@@ -127,7 +128,8 @@ fn serve(
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
     let voters = voters::VoterList::new(config, &options.state_dir, me);
     let in_force = voters.look()? == voters::Noted::InForce;
-    let settings = settings::settings(config, me, in_force)?;
+    // Refused, if at all, before anything has begun.
+    settings::settings(config, me, in_force, Silencer::Lifetime)?;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
     // What a predecessor has left is no longer news.
     let _ = runtime.note_not_stopped(&[]);
@@ -141,7 +143,7 @@ fn serve(
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     let ground = Ground { options, config, me, runtime, teller: &teller };
-    let (parts, server) = ground.parts(settings, remembered, voters, signals, tongue, started)?;
+    let (parts, server) = ground.parts(in_force, remembered, voters, signals, tongue, started)?;
     let mut engine = Engine::new(parts).map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
@@ -167,7 +169,7 @@ impl Ground<'_> {
     /// raised: only the engine's own is.
     fn parts(
         &self,
-        settings: crate::core::Config,
+        in_force: bool,
         remembered: Option<Vec<u8>>,
         voters: std::sync::mpsc::SyncSender<()>,
         signals: Signals,
@@ -180,7 +182,7 @@ impl Ground<'_> {
         let (senses, sense_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
         let resources = resources(config, me, shared.clone(), report_sender)?;
-        let tag = settings.tag;
+        let tag = config.cluster_tag();
         let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
         let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
@@ -192,6 +194,7 @@ impl Ground<'_> {
             .map_err(say("cannot ask references and probe addresses"))?;
 
         let gate = LeaseGate::open(config, runtime.path(), teller);
+        let settings = settings::settings(config, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();
@@ -344,7 +347,7 @@ fn control(
 
 fn facts(config: &Config, teller: &Teller, gate: &LeaseGate, started: Instant) -> Facts {
     let realtime = become_real_time(config, teller);
-    let mut facts = Facts::of(config, &config.digest().to_be_bytes(), realtime, started);
+    let mut facts = Facts::of(config, gate.silencer(), realtime, started);
     facts.supervisor = supervisor::guardian_pid();
     facts.gate = gate.fact();
     facts

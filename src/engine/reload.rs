@@ -3,6 +3,7 @@
 //! What is different takes effect by a restart of the engine, which adopts what runs: nothing
 //! stops. Only a group that runs here must stay as it is.
 use super::Options;
+use crate::config::lease::Silencer;
 use crate::config::{self, Config, Group};
 use crate::control::Answer;
 use crate::control::report::Facts;
@@ -64,7 +65,7 @@ impl Reload {
             ));
         }
         self.keys_reach_the_peer(&new)?;
-        super::settings::settings(&new, me, false)
+        super::settings::settings(&new, me, false, Silencer::Lifetime)
             .map_err(|error| Answer::no(format!("nothing was changed: {error}"), "mend it"))?;
         if let Some(group) = self.disturbed(&new) {
             return Err(Answer::no(

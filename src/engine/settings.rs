@@ -1,5 +1,6 @@
 //! From the checked configuration to the core's settings.
-use crate::config::{Config, Failback, Group, Kind, Rule, StopFailure};
+use crate::config::lease::Silencer;
+use crate::config::{Config, Failback, Group, Resource, Rule, StopFailure};
 use crate::core::id::NodeId;
 use crate::core::seal::Keys;
 use crate::core::time::Duration;
@@ -14,6 +15,8 @@ const BLACKOUT: Duration = Duration::from_millis(10_000);
 const FENCE_RETRY: Duration = Duration::from_millis(10_000);
 
 /// The core's settings for this node. `in_force`: the list of voters was shown by every node.
+/// `silencer`: what ends its addresses here; another node may have another, so every claim says how
+/// long its lease is.
 ///
 /// # Errors
 /// What the configuration check should have refused.
@@ -21,6 +24,7 @@ pub(super) fn settings(
     config: &Config,
     me: usize,
     in_force: bool,
+    silencer: Silencer,
 ) -> Result<crate::core::Config, String> {
     let node = |index: usize| NodeId::new(index).ok_or("more than 8 nodes".to_owned());
     let groups = config.groups.iter().map(|group| {
@@ -28,9 +32,9 @@ pub(super) fn settings(
             name: NameHash(name_hash(&group.name)),
             prefer: group.prefer.iter().map(|index| node(*index)).collect::<Result<_, String>>()?,
             failback: group.failback == Failback::Auto,
-            stop_budget: span(config.stop_budget(group)),
+            stop_budget: span(config.stop_budget(group, silencer)),
             ask: config.probe && has_address(group),
-            reset: false,
+            reset: config.reset_budget(group).is_some(),
         })
     });
     let timing = &config.timing;
@@ -49,7 +53,7 @@ pub(super) fn settings(
             Rule::Fencing => crate::core::Rule::Fencing,
             Rule::Majority => crate::core::Rule::Majority,
         },
-        blackout: BLACKOUT,
+        blackout: blackout(config),
         stop_failure: match config.stop_failure {
             StopFailure::Release => core::StopFailure::Release,
             StopFailure::Block => core::StopFailure::Block,
@@ -85,9 +89,20 @@ pub(super) fn settings(
     })
 }
 
+/// The lost memory may have been of a claim by a node without the lease gate, which waits longer
+/// for its addresses than this one would.
+fn blackout(config: &Config) -> Duration {
+    let longer = config.groups.iter().filter_map(|group| {
+        let lease = |silencer| config.lease(group, silencer).total;
+        let (gated, ungated) = (lease(Silencer::Gate), lease(Silencer::Lifetime));
+        (ungated > gated).then(|| span(ungated))
+    });
+    longer.fold(BLACKOUT, Duration::max)
+}
+
 /// Whether the LAN can be asked who has it.
 fn has_address(group: &Group) -> bool {
-    group.resources.iter().any(|resource| matches!(resource.kind, Kind::Address(_)))
+    group.resources.iter().any(Resource::is_address)
 }
 
 pub(super) fn span(span: std::time::Duration) -> Duration {

@@ -508,10 +508,10 @@ impl Engine {
             let until = self.parts.cluster.vouched_until(group);
             running |= u64::from(until.is_some()) << group.index();
             self.parts.gate.vouch(group.index(), until);
-            let until = until.map_or(0, Instant::micros);
-            self.parts.vouch.set(group.index(), until);
+            self.parts.vouch.set(group.index(), until.map_or(0, Instant::micros));
             if let Some(word) = self.parts.shared.get(group.index()) {
-                word.store(until, Ordering::Release);
+                let until = until.map(|until| self.parts.gate.renewed_until(until));
+                word.store(until.map_or(0, Instant::micros), Ordering::Release);
             }
         }
         let before = self.parts.running.load(Ordering::Acquire);

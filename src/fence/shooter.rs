@@ -24,11 +24,11 @@ const TEST_AGAIN: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Abort {
     /// A waiting request, or the end of the daemon.
-    OnRequest,
+    Any,
     /// Only the end of the daemon.
     OnQuit,
     /// Only a waiting request: a node is not left without power.
-    OnRequestOnly,
+    OnRequest,
 }
 
 /// Why a program did not do what it should.
@@ -208,7 +208,7 @@ impl<R: Fn(Report)> Shooter<R> {
         let mut why = String::new();
         for _ in 0..program.device.tries {
             let deadline = Instant::now() + program.device.timeout;
-            match self.act(program, Action::On, deadline, Abort::OnRequestOnly) {
+            match self.act(program, Action::On, deadline, Abort::OnRequest) {
                 Ok(Ran { end: End::Exited(0), .. }) => {
                     info!(target: "event", "{device}: node {name} is switched on again");
                     self.due[index] = Instant::now() + program.device.test_every;
@@ -260,7 +260,7 @@ impl<R: Fn(Report)> Shooter<R> {
     fn monitor(&mut self, index: usize) -> Result<Option<bool>, Broken> {
         let program = &self.programs[index];
         let deadline = Instant::now() + program.device.timeout;
-        let ran = self.act(program, Action::Monitor, deadline, Abort::OnRequest)?;
+        let ran = self.act(program, Action::Monitor, deadline, Abort::Any)?;
         if ran.end != End::Exited(0) {
             return Err(Broken::Because(told(Action::Monitor, &ran)));
         }
@@ -273,7 +273,7 @@ impl<R: Fn(Report)> Shooter<R> {
         if !program.asks_status() {
             return Ok(None);
         }
-        let ran = self.act(program, Action::Status, deadline, Abort::OnRequest)?;
+        let ran = self.act(program, Action::Status, deadline, Abort::Any)?;
         match Program::power(ran.end) {
             None => Err(Broken::Because(told(Action::Status, &ran))),
             power => Ok(power),
@@ -339,9 +339,9 @@ impl<R: Fn(Report)> Shooter<R> {
 
     fn aborts(&self, abort: Abort) -> bool {
         match abort {
-            Abort::OnRequest => self.slot.waits() || self.slot.quits(),
+            Abort::Any => self.slot.waits() || self.slot.quits(),
             Abort::OnQuit => self.slot.quits(),
-            Abort::OnRequestOnly => self.slot.waits(),
+            Abort::OnRequest => self.slot.waits(),
         }
     }
 }

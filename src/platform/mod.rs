@@ -16,6 +16,7 @@ pub mod prepared;
 pub mod process;
 pub mod sched;
 pub mod signal;
+pub mod slew;
 pub mod tap;
 pub mod tty;
 pub mod words;

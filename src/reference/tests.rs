@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const EVERY: crate::core::time::Duration = crate::core::time::Duration::from_millis(5);
 const SOON: Duration = Duration::from_secs(20);
@@ -201,9 +201,10 @@ fn who_has_an_address_is_found_out_only_while_it_is_asked_for() {
         cable.there_has(address, true);
         let (mut guards, findings) = start(&cable, hosts(&[&["10.79.0.2"]]), &[address]);
         reached(&findings, 1);
+        let (asked, answered) = (Instant::now(), Finding::Answered(GroupId::default()));
         guards.ask(true, GroupSet::first(1), EVERY);
-        let answered = Finding::Answered(GroupId::default());
         while findings.recv_timeout(SOON).expect("an answer") != answered {}
+        println!("{address}: answered {:?} after it was asked for", asked.elapsed());
         cable.there_has(address, false);
         // What is under way comes in; then it is silent for longer than twenty probes.
         while findings.recv_timeout(ms(300)).is_ok() {}

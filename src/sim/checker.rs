@@ -25,9 +25,12 @@ impl World {
     pub(super) fn judge_conditions(&mut self) {
         let now = self.now;
         let run = |machine: &Machine| machine.on && !machine.frozen && machine.engine.is_some();
-        let (nodes, clones) = self.machines.split_at(self.setup.nodes);
-        let copied = clones.iter().any(|clone| clone.on);
-        let machines_run = nodes.iter().all(run) && !copied;
+        let nodes = &self.machines[..self.setup.nodes];
+        let copied = self.machines[self.setup.copies()].iter().any(|copy| copy.on);
+        // With two lists of voters about, neither may have its majority.
+        let list = |machine: &Machine| machine.version >= super::Setup::SHORTER;
+        let one_list = nodes.iter().all(|machine| list(machine) == list(&nodes[0]));
+        let machines_run = nodes.iter().all(run) && !copied && one_list;
         let good = machines_run && (0..self.network.links()).any(|link| self.link_good(link, now));
         if !good {
             self.checker.good_since = None;
@@ -100,7 +103,7 @@ impl World {
         let now = self.now;
         if self.setup.rule != Rule::AssumeDead {
             // A copied voter votes twice: nothing keeps both from having a majority.
-            let doubled = self.machines.iter().skip(self.setup.nodes).any(|copy| {
+            let doubled = self.machines[self.setup.copies()].iter().any(|copy| {
                 copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
             });
             return if doubled { Ok(()) } else { self.check_one_owner(group) };
@@ -222,7 +225,7 @@ impl World {
     /// Whoever has been off for so long is alive to nobody, whatever still comes in its name.
     pub(super) fn check_buried(&mut self, node: usize, since: u64) -> Result<(), Violation> {
         let dead = &self.machines[node];
-        if dead.on || dead.off_since != since || self.setup.clones > 0 {
+        if self.is_witness(node) || dead.on || dead.off_since != since || self.setup.clones > 0 {
             return Ok(());
         }
         let id = NodeId::new(node).expect("nodes are few");

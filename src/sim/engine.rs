@@ -128,7 +128,7 @@ impl World {
                 Output::Transmit { links, len } => {
                     self.send(node, links, &frame[..usize::from(len)]);
                 }
-                Output::InForce => {}
+                Output::InForce => self.note_in_force(node),
                 Output::Fence { node: target, request } => self.fence(node, target, request),
                 Output::Watchdog(told) => self.watchdog(node, told),
                 // No LAN to be asked yet.
@@ -166,6 +166,12 @@ impl World {
         Err(self.violation(format!("n{node}: more than {OUTPUTS_MAX} outputs after one input")))
     }
 
+    fn note_in_force(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        machine.in_force = machine.version >= Setup::SHORTER;
+        machine.config = self.setup.version(node, machine.version, true);
+    }
+
     fn remember(&mut self, node: usize) {
         let mut bytes = [0; MEMORY_MAX];
         let machine = &mut self.machines[node];
@@ -179,7 +185,7 @@ impl World {
         machine.memory = Some(bytes[..len].to_vec());
     }
 
-    fn send(&mut self, node: usize, links: LinkSet, bytes: &[u8]) {
+    pub(super) fn send(&mut self, node: usize, links: LinkSet, bytes: &[u8]) {
         self.trace.push(self.now, node, Line::Sent(links));
         let bytes: Rc<[u8]> = bytes.into();
         if let Some(capture) = &mut self.capture {
@@ -202,6 +208,9 @@ impl World {
 
     /// Starts the engine's process.
     pub(super) fn revive(&mut self, node: usize) {
+        if self.is_witness(node) {
+            return self.revive_witness(node);
+        }
         let identity = (Incarnation(self.random.bits()), self.random.bits());
         let machine = &mut self.machines[node];
         if machine.engine.is_some() || !machine.on {

@@ -101,7 +101,10 @@ impl World {
             Fault::Suspend(node, stands) => self.suspend(node, stands),
             Fault::Resume(node) => self.resume(node),
             Fault::Configure(node, version) => {
-                self.machines[node].config = self.setup.version(node, version);
+                let machine = &mut self.machines[node];
+                machine.version = version;
+                let in_force = machine.in_force == (version >= super::Setup::SHORTER);
+                machine.config = self.setup.version(node, version, in_force);
                 self.kill(node);
                 self.revive(node);
             }
@@ -185,6 +188,7 @@ impl World {
     fn kill(&mut self, node: usize) {
         let machine = &mut self.machines[node];
         machine.engine = None;
+        machine.voter = None;
         machine.process += 1;
         machine.postponed.clear();
         for service in &mut machine.services {
@@ -202,6 +206,7 @@ impl World {
         if was {
             self.machines[node].awake_since = self.now;
             self.wake_at(node, self.now);
+            self.listen_at(node, self.now + 1);
         }
     }
 
@@ -251,6 +256,9 @@ impl World {
 
     fn carrier(&mut self, node: usize, link: usize, up: bool) {
         self.machines[node].carrier[link] = up;
+        if self.is_witness(node) {
+            return;
+        }
         let link = LinkId::new(link).expect("links are few");
         self.enqueue(node, Pending::Link { link, up });
     }
@@ -259,10 +267,11 @@ impl World {
         for wire in self.network.wires() {
             *wire = Wire::GOOD;
         }
-        for clone in self.setup.nodes..self.machines.len() {
+        let copies = self.setup.copies();
+        for clone in copies.clone() {
             self.power_off(clone);
         }
-        for node in 0..self.setup.nodes {
+        for node in (0..self.machines.len()).filter(|node| !copies.contains(node)) {
             self.devices[node] = Device::GOOD;
             self.machines[node].disk = true;
             for link in 0..self.network.links() {
@@ -270,7 +279,8 @@ impl World {
                     self.carrier(node, link, true);
                 }
             }
-            for group in 0..self.setup.groups {
+            let groups = if self.is_witness(node) { 0 } else { self.setup.groups };
+            for group in 0..groups {
                 self.machines[node].services[group].start = Fate::Works;
                 self.machines[node].services[group].stop = Fate::Works;
                 if !self.machines[node].services[group].able {
@@ -281,7 +291,7 @@ impl World {
             self.thaw(node);
             if !self.machines[node].on {
                 self.power_on(node);
-            } else if self.machines[node].engine.is_none() {
+            } else if self.machines[node].engine.is_none() && self.machines[node].voter.is_none() {
                 self.revive(node);
             }
         }

@@ -32,6 +32,7 @@ pub fn setup(seed: u64) -> Setup {
         seed,
         nodes,
         clones: if random.chance(300_000) { 1 } else { 0 },
+        witnesses: 0,
         links: 1 + random.index(2),
         groups: 1,
         interval,
@@ -64,6 +65,14 @@ pub fn setup_watchdog(seed: u64) -> Setup {
     };
     let blackout = if setup.blackout > 0 { 3 * timeout } else { 0 };
     Setup { clones: 0, watchdog: Some(timeout), reset_takes, stop_failure, blackout, ..setup }
+}
+
+/// Two to four nodes and as many witnesses as make the number of voters odd.
+pub fn setup_witness(seed: u64) -> Setup {
+    let mut random = Random::new(seed ^ 0x317);
+    let [nodes, witnesses] = [[2, 1], [2, 1], [3, 2], [4, 1]][random.index(4)];
+    let drift = (0..nodes + witnesses).map(|_| swarm::drift(&mut random)).collect();
+    Setup { nodes, clones: 0, witnesses, drift, ..setup(seed) }
 }
 
 /// The settings of a pair under `fencing` that follow from `seed`.
@@ -100,6 +109,14 @@ pub fn run_watchdog(seed: u64) -> Result<Summary, Violation> {
     swarm::run_with(setup_watchdog(seed), |world| play(world, seed))
 }
 
+/// Runs one seed with witnesses to its end.
+///
+/// # Errors
+/// The first [`Violation`], a panic of the core included.
+pub fn run_witness(seed: u64) -> Result<Summary, Violation> {
+    swarm::run_with(setup_witness(seed), |world| play(world, seed))
+}
+
 /// Runs one seed of a pair under `fencing` to its end.
 ///
 /// # Errors
@@ -131,7 +148,8 @@ fn play(world: &mut World, seed: u64) -> Result<(), Violation> {
             (service.start_takes, service.stop_takes, service.limit) = (start, stop, limit);
         }
     }
-    for node in 0..world.setup.nodes {
+    let copies = world.setup.copies();
+    for node in (0..world.setup.machines()).filter(|node| !copies.contains(node)) {
         world.plan(random.between(0, world.setup.dead), Fault::PowerOn(node));
     }
     let mut weights = [0; KINDS];
@@ -181,14 +199,21 @@ impl Day {
         let other = self.other(world, one);
         let span = self.random.between(self.lease / 8, 3 * self.lease);
         match chosen.unwrap_or(0) {
-            0 => self.part(world, [one, other], span),
+            0 => {
+                let other = self.voter(world, one);
+                self.part(world, [one, other], span);
+            }
             1 => self.isolate(world, one, span),
             2 => self.restart(world, one),
-            3 => self.restart(world, other),
+            3 => {
+                let other = self.voter(world, one);
+                self.restart(world, other);
+            }
             4 => self.flap(world, one),
             5 => self.slow(world, one, span),
             6 => self.ask(world, [one, other]),
             7 => {
+                let one = if self.random.chance(700_000) { one } else { self.voter(world, one) };
                 world.apply(Fault::Freeze(one));
                 world.plan(world.now + span / 2, Fault::Thaw(one));
             }
@@ -198,7 +223,19 @@ impl Day {
                 world.plan(world.now + span / 2, Fault::Resume(one));
             }
             10 => {
-                let version = u32::from(self.random.chance(500_000));
+                let other = u32::from(self.random.chance(500_000));
+                // Rolling: one node after the other, there or back.
+                let voters = world.setup.nodes + world.setup.witnesses;
+                let shorter = world.setup.witnesses > 0 && voters > 3;
+                let shorter = shorter && self.random.chance(600_000);
+                let version = other + if shorter { Setup::SHORTER } else { 0 };
+                if self.random.chance(500_000) {
+                    let at = world.now + self.random.between(0, span);
+                    for node in 0..world.setup.nodes {
+                        let at = at + self.random.between(0, self.lease);
+                        world.plan(at, Fault::Configure(node, version));
+                    }
+                }
                 world.apply(Fault::Configure(one, version));
             }
             11 => self.device(world, one, span),
@@ -237,6 +274,15 @@ impl Day {
         owner.filter(|_| self.random.chance(600_000)).unwrap_or(any) % world.setup.nodes
     }
 
+    /// Another voter, perhaps a witness.
+    fn voter(&mut self, world: &World, one: usize) -> usize {
+        let witnesses = world.setup.witnesses;
+        if witnesses > 0 && self.random.chance(500_000) {
+            return world.setup.copies().end + self.random.index(witnesses);
+        }
+        self.other(world, one)
+    }
+
     fn other(&mut self, world: &World, one: usize) -> usize {
         (one + 1 + self.random.index(world.setup.nodes - 1)) % world.setup.nodes
     }
@@ -255,7 +301,7 @@ impl Day {
             self.cut(world, [other, one], span);
         }
         if self.random.chance(500_000) {
-            let third = self.other(world, one);
+            let third = self.voter(world, one);
             let at = world.now + self.random.between(0, span);
             self.plan_restart(world, third, at);
         }
@@ -263,7 +309,7 @@ impl Day {
 
     /// One side is cut off from the other.
     fn isolate(&mut self, world: &mut World, one: usize, span: u64) {
-        let machines = world.setup.nodes + world.setup.clones;
+        let machines = world.setup.machines();
         let sides =
             if self.random.chance(500_000) { 1 << one } else { self.random.below(1 << machines) };
         let side = |node: usize| sides >> node & 1;
@@ -325,7 +371,7 @@ impl Day {
             ..Wire::GOOD
         };
         let link = self.random.index(world.setup.links);
-        let machines = world.setup.nodes + world.setup.clones;
+        let machines = world.setup.machines();
         let which = self.random.below(3);
         for (from, to) in (0..machines).flat_map(|from| (0..machines).map(move |to| (from, to))) {
             let meant = match which {
@@ -362,7 +408,7 @@ impl Day {
 
     /// An isolated owner's engine is killed and started again before it would have let go.
     fn relive(&mut self, world: &mut World, node: usize) {
-        for other in (0..world.setup.nodes).filter(|other| *other != node) {
+        for other in (0..world.setup.machines()).filter(|other| *other != node) {
             self.cut(world, [node, other], 2 * self.lease);
             self.cut(world, [other, node], 2 * self.lease);
         }
@@ -376,7 +422,7 @@ impl Day {
     fn lag(&mut self, world: &mut World, node: usize, span: u64) {
         let dead = world.setup.dead;
         let wire = Wire { delay: self.random.between(dead, 8 * dead), ..Wire::GOOD };
-        let (nodes, links) = (world.setup.nodes, world.setup.links);
+        let (nodes, links) = (world.setup.machines(), world.setup.links);
         let others = (0..nodes).filter(|other| *other != node);
         for (link, to) in others.flat_map(|to| (0..links).map(move |link| (link, to))) {
             world.apply(Fault::Wire { link, from: node, to, wire });

@@ -139,6 +139,8 @@ pub struct Machine {
     /// Counts the boots and the losses of its runtime directory.
     pub(super) life: u64,
     pub(super) engine: Option<Engine>,
+    /// In its place on a witness.
+    pub(super) voter: Option<super::witness::Voter>,
     /// Counts the processes.
     pub(super) process: u64,
     /// Every process stands still.
@@ -166,6 +168,10 @@ pub struct Machine {
     pub(super) off_since: u64,
     /// Its watchdog resets it then; `None`: it was never petted.
     pub(super) bites_at: Option<u64>,
+    /// The version of its configuration.
+    pub(super) version: u32,
+    /// On its disk: the list of voters that is in force, the shorter one or not.
+    pub(super) in_force: bool,
     /// The runtime directory can be written to.
     pub(super) disk: bool,
     /// Scripts that would have ended while it did not run.

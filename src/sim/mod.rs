@@ -21,6 +21,7 @@ mod script;
 mod setup;
 pub mod swarm;
 mod trace;
+mod witness;
 pub mod world;
 
 pub use fault::Fault;

@@ -5,6 +5,11 @@ use crate::core::time::Duration;
 use crate::core::wire::NameHash;
 use crate::core::{Config, GroupSettings, Rule, Settings, StopFailure};
 
+/// The cluster's tag.
+pub(super) const TAG: u32 = 0x5151;
+/// Its key.
+pub(super) const KEY: [u8; 32] = [42; 32];
+
 /// The settings of a simulated cluster; times in µs.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -14,6 +19,8 @@ pub struct Setup {
     pub nodes: usize,
     /// Further machines that are copies of the first ones, names included; off until powered on.
     pub clones: usize,
+    /// Machines that vote and own nothing; numbered after the copies.
+    pub witnesses: usize,
     /// Links between them.
     pub links: usize,
     /// Groups; group 0 prefers node 0, group 1 prefers node 1, and so on in turn.
@@ -56,6 +63,7 @@ impl Default for Setup {
             seed: 1,
             nodes: 2,
             clones: 0,
+            witnesses: 0,
             links: 2,
             groups: 1,
             interval: 20_000,
@@ -78,19 +86,24 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// From this version on the list of voters is shorter by one.
+    pub const SHORTER: u32 = 2;
+
     /// The core's settings for one node.
     ///
     /// # Panics
     /// If the settings break the core's rules: the caller's mistake.
     pub fn config(&self, node: usize) -> Config {
-        self.version(node, 0)
+        self.version(node, 0, true)
     }
 
-    /// The same after so many changes of the cluster-wide configuration.
+    /// Another version of the cluster-wide configuration; a number from [`SHORTER`](Self::SHORTER)
+    /// on lacks the last witness, too. `in_force`: all nodes were heard showing its voters.
     ///
     /// # Panics
     /// If the settings break the core's rules: the caller's mistake.
-    pub fn version(&self, node: usize, version: u32) -> Config {
+    pub fn version(&self, node: usize, version: u32, in_force: bool) -> Config {
+        let shorter = version >= Setup::SHORTER;
         let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
         let group = |index: usize| GroupSettings {
             name: NameHash(u32::try_from(index).expect("groups are few")),
@@ -103,8 +116,10 @@ impl Setup {
         let settings = Settings {
             me: id(node),
             nodes: self.nodes,
-            witnesses: heapless::Vec::new(),
-            in_force: true,
+            witnesses: (0..self.witnesses - usize::from(shorter))
+                .map(super::World::witness_name)
+                .collect(),
+            in_force,
             interval: Duration::from_micros(self.interval),
             warn: Duration::from_micros(self.warn),
             dead: Duration::from_micros(self.dead),
@@ -121,12 +136,22 @@ impl Setup {
             settle: None,
             groups: (0..self.groups).map(group).collect(),
             every: (0..self.links).map(|_| 1).collect(),
-            tag: 0x5151,
+            tag: TAG,
             digest: 7 + version,
-            voters_digest: 9,
-            keys: Keys::new(1, &[(1, [42; 32])]).expect("one key"),
+            voters_digest: 9 + u32::from(shorter),
+            keys: Keys::new(1, &[(1, KEY)]).expect("one key"),
         };
         Config::new(settings).expect("valid settings")
+    }
+
+    /// All machines.
+    pub fn machines(&self) -> usize {
+        self.nodes + self.clones + self.witnesses
+    }
+
+    /// Those that are copies.
+    pub fn copies(&self) -> std::ops::Range<usize> {
+        self.nodes..self.nodes + self.clones
     }
 
     /// Whether nothing but a stop or a reset ends what runs: no gate closes.

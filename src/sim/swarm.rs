@@ -82,6 +82,7 @@ pub fn setup(seed: u64) -> Setup {
         seed,
         nodes: 2,
         clones: 0,
+        witnesses: 0,
         links: 1 + random.index(3),
         groups: 1 + random.index(3),
         interval,
@@ -168,7 +169,11 @@ pub(super) fn run_with(
             faults: world.faults,
         }),
         Ok(Err(violation)) => Err(violation),
-        Err(_) => Err(Violation { what: "the core panicked".to_owned(), trace: world.story() }),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or_default();
+            Err(Violation { what: format!("panicked: {text}"), trace: world.story() })
+        }
     }
 }
 

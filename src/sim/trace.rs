@@ -21,6 +21,7 @@ pub(super) enum Line {
     Reply(Reply),
     Ordered(&'static str, usize),
     Told(Event),
+    Noted(crate::core::witness::Event),
     Note(&'static str),
 }
 
@@ -58,6 +59,7 @@ impl fmt::Display for Trace {
                 Line::Reply(reply) => writeln!(f, "n{node} answers: {reply:?}")?,
                 Line::Ordered(what, group) => writeln!(f, "n{node} g{group}: {what}")?,
                 Line::Told(event) => writeln!(f, "n{node} tells {event:?}")?,
+                Line::Noted(event) => writeln!(f, "n{node} notes {event:?}")?,
                 Line::Note(note) => writeln!(f, "n{node} {note}")?,
             }
         }

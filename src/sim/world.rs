@@ -73,6 +73,10 @@ pub(super) enum Happening {
         node: usize,
         boot: u64,
     },
+    /// A witness reads its mail.
+    Listen {
+        node: usize,
+    },
     /// A machine has been off long enough for everybody to know, if it still is.
     Buried {
         node: usize,
@@ -128,6 +132,7 @@ impl World {
             boot: 0,
             life: 0,
             engine: None,
+            voter: None,
             process: 0,
             frozen: false,
             memory: None,
@@ -146,17 +151,19 @@ impl World {
             off_since: 0,
             postponed: Vec::new(),
             bites_at: None,
+            version: 0,
+            in_force: false,
             disk: true,
         };
         World {
             now: 0,
-            network: Network::new(setup.nodes + setup.clones, setup.links),
+            network: Network::new(setup.machines(), setup.links),
             moves: 0,
             handled: 0,
             faults: BTreeMap::new(),
             capture: None,
-            machines: (0..setup.nodes + setup.clones).map(machine).collect(),
-            devices: vec![Device::GOOD; setup.nodes + setup.clones],
+            machines: (0..setup.machines()).map(machine).collect(),
+            devices: vec![Device::GOOD; setup.machines()],
             striking: 0,
             random: Random::new(setup.seed),
             trace: Trace::default(),
@@ -237,6 +244,10 @@ impl World {
                 self.reset(node, boot);
                 Ok(())
             }
+            Happening::Listen { node } => {
+                self.listen(node);
+                Ok(())
+            }
             Happening::Buried { node, since } => self.check_buried(node, since),
         }
     }
@@ -247,6 +258,9 @@ impl World {
         // What is asleep receives nothing; what waits for a hypervisor finds it all later.
         if !machine.carrier[link.index()] || machine.suspended.is_some_and(|(_, stands)| !stands) {
             return;
+        }
+        if machine.voter.is_some() {
+            return self.mail(node, link, bytes);
         }
         let Some(engine) = &mut machine.engine else { return };
         let waiting = &mut engine.queued_frames[link.index()];

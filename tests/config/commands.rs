@@ -120,3 +120,96 @@ fn a_migrated_copy_does_not_name_the_copy() {
     assert!(text.contains("migrate again with --as /etc/ha.d"), "{text}");
     assert_eq!(dirs(Some(Path::new("/etc/ha.d"))).0, usual);
 }
+
+/// Three nodes under `majority`, with these resources and this line in `[quorum]`.
+fn three(resources: &str, quorum: &str) -> String {
+    let text = TOML.replace("[\"pi\", \"debian\"]\n\n", "[\"pi\", \"debian\", \"tower\"]\n\n");
+    let text = text.replace("\"assume-dead\"", &format!("\"majority\"\n{quorum}"));
+    let start = text.find("resources = [").unwrap();
+    format!("{}resources = [{resources}]\n", &text[..start])
+}
+
+const ADDRESS: &str = "{ address = \"192.168.0.20/24\", interface = \"eth0\" }";
+
+#[test]
+fn check_shows_where_each_part_of_a_lease_comes_from() {
+    let service = format!("{ADDRESS}, {{ service = \"vsftpd\", stop_timeout = \"9s\" }}");
+    let (dir, _) = Dir::toml(&three(&service, ""));
+    let outcome = check::check(vec![Source::Latido(dir.0.join("latido.toml"))]);
+    let text = outcome.text(false);
+    for line in [
+        "lease     ftp: 10.413s",
+        "dead               1s  [timing] dead",
+        "interval        100ms  [timing] interval",
+        "round trip      100ms",
+        "stop               9s  vsftpd 9s; the lease gate silences addresses",
+        "takeover  ftp: at most 10.618s after a power cut, and what its services need to start",
+        "slow clock  ",
+        "safety    NOT SAFE: 1 reason",
+        "nothing ends vsftpd where the daemon was killed or hangs",
+        "taken for granted; it was not tried here",
+    ] {
+        assert!(text.contains(line), "`{line}` is missing:\n{text}");
+    }
+    let json = &outcome.json()["configurations"][0]["summary"];
+    let group = &json["groups"][0];
+    assert_eq!((&group["lease_ms"], &group["takeover_ms"]), (&10_413.into(), &10_618.into()));
+    for (sum, total) in [("lease", "lease_us"), ("takeover", "takeover_us_max")] {
+        let parts = group["parts"][sum].as_array().unwrap();
+        let us: u64 = parts.iter().map(|part| part["us"].as_u64().unwrap()).sum();
+        let total = group[total].as_u64().unwrap();
+        assert!(us <= total && total - us <= parts.len() as u64, "{parts:?}: {total}");
+    }
+    assert_eq!(
+        (&json["quorum"]["safe"], &json["quorum"]["gate"]),
+        (&false.into(), &"assumed".into())
+    );
+}
+
+#[test]
+fn addresses_alone_are_quick_and_safe_behind_the_gate() {
+    let (dir, _) = Dir::toml(&three(ADDRESS, ""));
+    let mut outcome = check::check(vec![Source::Latido(dir.0.join("latido.toml"))]);
+    let text = outcome.text(false);
+    for line in [
+        "lease     ftp: 1.225s",
+        "stop               0s  nothing but addresses; the lease gate silences addresses",
+        "on a node without the lease gate: lease 2.553s, takeover at most 2.678s",
+        "safety    safe as configured, while all voters hear each other",
+    ] {
+        assert!(text.contains(line), "`{line}` is missing:\n{text}");
+    }
+    let quorum = &outcome.json()["configurations"][0]["summary"]["quorum"];
+    assert_eq!(quorum["safe"], true, "{quorum}");
+    outcome.gate = check::Tried::Missing("cannot load it: not permitted".into());
+    let text = outcome.text(false);
+    for line in [
+        "lease     ftp: 2.553s",
+        "stop             1.3s  no lease gate: 1.3s until the kernel drops an address",
+        "gate      not on this machine: cannot load it: not permitted",
+        "safety    safe as configured",
+    ] {
+        assert!(text.contains(line), "`{line}` is missing:\n{text}");
+    }
+}
+
+#[test]
+fn a_takeover_that_takes_too_long_is_refused_with_what_takes_long() {
+    let service = format!("{ADDRESS}, {{ service = \"vsftpd\" }}");
+    let limit = "takeover_max = \"5s\"";
+    let (_dir, loaded) = Dir::toml(&three(&service, limit));
+    let found = find(&loaded, "longer than 5s");
+    assert!(loaded.config.is_none() && found.is_error());
+    assert!(found.message.contains("most of it: stop 1m (vsftpd 1m"), "{}", found.message);
+    assert!(found.cure.contains("stop_timeout"), "{}", found.cure);
+    let (_dir, loaded) = Dir::toml(&three(ADDRESS, limit));
+    assert_eq!(said(&loaded), "");
+    let (_dir, loaded) = Dir::toml(&three(ADDRESS, "takeover_max = \"2s\""));
+    let found = find(&loaded, "without the lease gate a takeover takes up to 2.678s");
+    assert!(loaded.config.is_some() && !found.is_error());
+    let (_dir, loaded) = Dir::toml(&three(ADDRESS, "takeover_max = \"soon\""));
+    assert!(find(&loaded, "is not a time").is_error());
+    let (_dir, loaded) =
+        Dir::toml(&TOML.replace("\"assume-dead\"", "\"assume-dead\"\ntakeover_max = \"1s\""));
+    assert!(find(&loaded, "most of it: dead 1s").cure.contains("[timing] dead"));
+}

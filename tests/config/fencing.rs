@@ -65,7 +65,7 @@ fn check_tells_who_switches_whom_and_how_long_a_takeover_takes() {
         "pi: /usr/local/sbin/plug (off and on, 2 x 4s, tested every 10m), then fence_ipmilan",
         "debian: fence_ipmilan 10.0.0.5 7 (off, stays off, 1 x 3s, tested every 1h); at most 3s",
         "the owner of the first group shoots at once, the other node 12.2s later",
-        "takeover  at most 24.3s after",
+        "takeover  ftp: at most 24.3s after",
     ] {
         assert!(text.contains(words), "no `{words}` in\n{text}");
     }

@@ -89,7 +89,7 @@ fn wrong_values_are_named_with_the_cure() {
         ("ping_group routers", "ping_group names no address", "router"),
         ("ping 300.0.0.1", "`300.0.0.1` is no address", "host name"),
         ("ping6 192.168.1.1", "192.168.1.1 is no IPv6 address", "`ping`"),
-        ("ping 10.0.0.100", "10.0.0.100 tells nothing: 10.0.0.100/24 moves", "router"),
+        ("ping 10.1.1.5", "10.1.1.5 tells nothing: 10.1.1.5/24 moves", "router"),
         ("ping 127.0.0.1", "127.0.0.1 tells nothing", "router"),
         ("watchdog watchdog", "`watchdog` is not a full path", "/dev/watchdog"),
     ] {

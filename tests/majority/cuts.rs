@@ -59,11 +59,17 @@ fn hold(trio: &Trio) -> Duration {
     trio.bound * 2 + trio.timing.dead
 }
 
-/// Waits until the clients on the side of `owner` are answered by it.
-fn serves(trio: &Trio, owner: &str, cut: &[Wire]) {
-    for client in clients_of(owner, cut) {
-        trio.answered_by(trio.client(client), owner);
-    }
+/// Waits until the clients on the owner's side are answered by it.
+fn serves(trio: &Trio, cut: &[Wire]) {
+    let since = Instant::now();
+    trio.wait("whoever reaches the owner to be answered by it", || {
+        let owner = trio.owner();
+        let answered = |client: &str| {
+            let last = trio.client(client).last_answer();
+            last.is_some_and(|(server, at)| server == owner && at > since)
+        };
+        clients_of(owner, cut).into_iter().all(answered).then_some(())
+    });
 }
 
 /// Cuts, lets time pass, mends, and waits until all is well again. One or two cables leave every
@@ -73,12 +79,10 @@ fn cut_and_mend(trio: &Trio, cut: &[Wire], what: &str) {
     trio.set_cut(cut, true);
     let done = Instant::now();
     std::thread::sleep(hold(trio));
-    serves(trio, trio.owner(), cut);
+    serves(trio, cut);
     let mended = Instant::now();
     trio.set_cut(cut, false);
-    let owner = trio.owner();
-    trio.steady(owner);
-    trio.answered(owner);
+    let owner = trio.settle();
     let to = Instant::now();
     trio.never_two(what, from, to);
     // What is cut is cut.
@@ -105,7 +109,7 @@ fn cut_and_mend(trio: &Trio, cut: &[Wire], what: &str) {
 
 #[test]
 fn every_cable_and_every_two_cables_cut_leave_one_owner() {
-    let trio = Trio::running(Third::Node, TIMING, ms(2));
+    let trio = Trio::running(Third::Witness, TIMING, ms(2));
     let all = wires();
     for (index, one) in all.iter().enumerate() {
         cut_and_mend(&trio, std::slice::from_ref(one), &name(std::slice::from_ref(one)));
@@ -167,13 +171,11 @@ fn isolate(trio: &Trio, voter: &'static str, near: bool, isolation: Isolation) {
     // In one direction datagrams of clients are lost as well: nobody answers across.
     let served = trio.first_answer(expected, done);
     std::thread::sleep(hold(trio));
-    serves(trio, expected, &cut);
+    serves(trio, &cut);
     trio.within_bound(&format!("{what}: served"), served - done, done);
     let mended = Instant::now();
     set_isolated(trio, voter, near, isolation, false);
-    let now_owner = trio.owner();
-    trio.steady(now_owner);
-    trio.answered(now_owner);
+    trio.settle();
     let to = Instant::now();
     trio.never_two(&what, from, to);
     println!("{what}: served after {:.1?}; mended in {:.0?}", served - done, to - mended);
@@ -181,7 +183,7 @@ fn isolate(trio: &Trio, voter: &'static str, near: bool, isolation: Isolation) {
 
 #[test]
 fn an_isolated_voter_never_answers_beside_the_majority() {
-    let trio = Trio::running(Third::Node, TIMING, ms(2));
+    let trio = Trio::running(Third::Witness, TIMING, ms(2));
     for _ in 0..if long() { 4 } else { 1 } {
         for near in [true, false] {
             for isolation in [Isolation::Whole, Isolation::Deaf, Isolation::Mute] {
@@ -198,11 +200,9 @@ fn an_isolated_voter_never_answers_beside_the_majority() {
 /// The owner's daemons are struck in the moment in which it is cut off together with a client,
 /// who goes on asking it. Without the lease gate it answers, and that is found.
 fn strike_and_isolate(trio: &Trio, signal: Signal, gated: bool) {
-    let owner = trio.owner();
+    let owner = trio.settle();
     let other = Trio::peer_of(owner);
     let what = format!("SIG{signal:?} of {owner}, isolated with its client");
-    trio.steady(owner);
-    trio.answered(owner);
     let from = Instant::now();
     let struck = trio.strike(owner, signal);
     set_isolated(trio, owner, false, Isolation::Whole, true);
@@ -222,8 +222,7 @@ fn strike_and_isolate(trio: &Trio, signal: Signal, gated: bool) {
     revive(trio, owner, signal);
     trio.wait("the struck node to let go", || (trio.holders(VIRTUAL) == [other]).then_some(()));
     set_isolated(trio, owner, false, Isolation::Whole, false);
-    trio.steady(other);
-    trio.answered(other);
+    trio.settle();
     if gated {
         trio.never_two(&what, from, Instant::now());
     }
@@ -232,7 +231,7 @@ fn strike_and_isolate(trio: &Trio, signal: Signal, gated: bool) {
 
 #[test]
 fn a_struck_owner_alone_with_its_client_is_silent() {
-    let trio = Trio::running(Third::Node, TIMING, ms(2));
+    let trio = Trio::running(Third::Witness, TIMING, ms(2));
     for run in 0..if long() { 40 } else { 8 } {
         std::thread::sleep(ms(run * 3 % 10));
         strike_and_isolate(&trio, signal(run), true);
@@ -242,7 +241,7 @@ fn a_struck_owner_alone_with_its_client_is_silent() {
 
 #[test]
 fn three_voters_without_each_other_serve_nobody_until_two_have_met() {
-    let trio = Trio::running(Third::Node, TIMING, ms(2));
+    let trio = Trio::running(Third::Witness, TIMING, ms(2));
     let all = wires();
     let (owner, from) = (trio.owner(), Instant::now());
     trio.set_cut(&all, true);
@@ -259,10 +258,11 @@ fn three_voters_without_each_other_serve_nobody_until_two_have_met() {
     let trunks = [wire("west", "middle"), wire("middle", "east")];
     let ports = [wire(WITNESS, "middle"), wire(other, switch)];
     trio.set_cut(&[trunks, ports].concat(), false);
-    trio.answered(other);
+    for client in CLIENTS {
+        trio.answered_by(trio.client(client), other);
+    }
     trio.set_cut(&all, false);
-    trio.steady(other);
-    trio.answered(other);
+    trio.settle();
     trio.never_two("all cables", from, Instant::now());
 }
 
@@ -270,12 +270,7 @@ fn three_voters_without_each_other_serve_nobody_until_two_have_met() {
 /// cable is mended, although no node was ever silent.
 fn lead_back(trio: &Trio, cut: impl Fn(&Trio, bool), what: &str) {
     let from = Instant::now();
-    if trio.owner() != "pi" {
-        let (code, said) = trio.latido("pi", &["takeover"]);
-        assert_eq!(code, 0, "{said}");
-    }
-    trio.steady("pi");
-    trio.answered("pi");
+    trio.bring_to("pi");
     cut(trio, true);
     if trio.owner() == "pi" {
         let (code, said) = trio.latido("laptop", &["takeover"]);
@@ -292,14 +287,16 @@ fn lead_back(trio: &Trio, cut: impl Fn(&Trio, bool), what: &str) {
     trio.answered_by(trio.client("west"), "laptop");
     // Left alone the client's kernel asks for the old owner for five seconds and more.
     assert!(mended.elapsed() < ms(3000), "{what}: led back after {:?}", mended.elapsed());
-    trio.steady("laptop");
+    trio.settle();
     trio.never_two(what, from, Instant::now());
     println!("{what}: led back after {:.1?}", mended.elapsed());
 }
 
 #[test]
 fn clients_behind_a_cut_cable_are_led_to_the_new_owner_when_it_is_mended() {
-    let trio = Trio::running(Third::Node, TIMING, ms(2));
+    // Nothing may move by itself for seconds.
+    let timing = Timing { interval: ms(50), dead: ms(500), ..TIMING };
+    let trio = Trio::running(Third::Node, timing, ms(2));
     let trunk = |trio: &Trio, cut| trio.set_cut(&[wire("west", "middle")], cut);
     lead_back(&trio, trunk, "a trunk of the LAN");
     if long() {

@@ -27,10 +27,8 @@ struct Takeover {
 }
 
 fn end(trio: &Trio, how: End) -> Takeover {
-    let owner = trio.owner();
+    let owner = trio.settle();
     let other = Trio::peer_of(owner);
-    trio.steady(owner);
-    trio.answered(owner);
     let from = Instant::now();
     let ended = match how {
         End::Stop => trio.strike(owner, Signal::STOP),
@@ -38,7 +36,6 @@ fn end(trio: &Trio, how: End) -> Takeover {
         End::Power => trio.power_cut(owner),
     };
     let answer = trio.first_answer(other, ended) - ended;
-    trio.answered(other);
     std::thread::sleep(trio.bound);
     let holdings = trio.lab.ownership().of(VIRTUAL);
     let new = holdings.iter().rev().find(|one| one.node == other).expect("it has the address");
@@ -50,14 +47,13 @@ fn end(trio: &Trio, how: End) -> Takeover {
         End::Kill => revive(trio, owner, Signal::KILL),
         End::Power => {
             trio.reboot(owner);
-            trio.steady(other);
+            trio.settle();
             // For ten seconds it cannot know to whom its vote is bound; then it can own again.
             let owns = || (trio.latido(owner, &["takeover"]).0 == 0).then_some(());
             trio.wait("the restarted node to own the group", owns);
         }
     }
-    trio.steady(trio.owner());
-    trio.answered(trio.owner());
+    trio.settle();
     trio.never_two("a figure", from, Instant::now());
     Takeover { address, answer, silent, stalled }
 }
@@ -71,7 +67,7 @@ fn show(name: &str, mut all: Vec<Duration>) {
 
 fn takeovers(timing: Timing) {
     let runs = std::env::var("LATIDO_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(5);
-    let trio = Trio::running(Third::Node, timing, ms(1));
+    let trio = Trio::running(Third::Witness, timing, ms(1));
     let load = || fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("interval {:?}, dead {:?}: bound {:?}", timing.interval, timing.dead, trio.bound);
     for how in [End::Stop, End::Kill, End::Power] {

@@ -156,13 +156,13 @@ impl Trio {
         scene.serve(VIRTUAL);
         scene.toml(&text(third, timing));
         let bound = bound(&scene);
-        let mut trio =
-            Trio { third, clients: Vec::new(), scene, stalls: Stalls::start(), timing, bound };
+        let stalls = Stalls::start();
+        let mut trio = Trio { clients: Vec::new(), scene, stalls, third, timing, bound };
         // From now on cables are cut at once.
         trio.set_cut(&wires(), false);
         trio.start_third();
         NODES.iter().for_each(|node| trio.start(node));
-        trio.steady(trio.owner());
+        trio.owner();
         for name in CLIENTS {
             let question = Question {
                 interval: asking,
@@ -170,7 +170,7 @@ impl Trio {
             };
             trio.clients.push(Client::start(trio.lab.client(name), question).unwrap());
         }
-        trio.answered(trio.owner());
+        trio.settle();
         for node in NODES {
             let gate = &trio.status(node)["gate"];
             assert_eq!(gate["active"], true, "{gate}");
@@ -200,35 +200,41 @@ impl Trio {
         self.node(WITNESS).spawn("daemon", command).unwrap();
     }
 
-    /// Waits until all voters hear each other on every link and agree that `owner` runs the group.
-    pub(crate) fn steady(&self, owner: &str) {
-        self.settled(GROUP, owner);
-        let up = |link: &Value| link["state"] == "up";
-        let fine = |voter: &Value| {
-            let links = voter["links"].as_array().map_or(&[][..], Vec::as_slice);
-            // The LAN, and a cable to it; that of the other two is not theirs.
-            let heard =
-                voter["state"] == "alive" && links.iter().filter(|link| up(link)).count() == 2;
-            voter["me"] == true || heard && voter["config_differs"] == false
+    /// Waits until all voters hear each other on every link, agree on an owner, and both clients
+    /// were answered by it, asked from now on. It may move meanwhile: on a machine that stands still
+    /// for a moment that is as it should be.
+    pub(crate) fn settle(&self) -> &'static str {
+        let since = Instant::now();
+        let answered = |owner: &str| {
+            let by_owner = |client: &Client| {
+                let last = client.last_answer();
+                last.is_some_and(|(server, at)| server == owner && at > since)
+            };
+            self.clients.iter().all(by_owner)
         };
-        let asked = self.lab.nodes().iter().filter(|node| node.daemon().is_some());
-        for node in asked {
-            self.wait_status(node.name(), "it hears all others on every link", |status| {
-                let nodes = status["nodes"].as_array()?;
-                let witnesses = status["witnesses"].as_array();
-                let all: Vec<&Value> =
-                    nodes.iter().chain(witnesses.into_iter().flatten()).collect();
-                let ready = status["ready"] == true && all.len() == 3;
-                (ready && all.into_iter().all(fine)).then_some(())
-            });
-        }
+        self.wait("one owner, all voters and links in order, both clients answered", || {
+            let told: Option<Vec<&str>> = self
+                .lab
+                .nodes()
+                .iter()
+                .filter(|node| node.daemon().is_some())
+                .map(|node| in_order(&self.status(node.name())))
+                .collect();
+            let told = told?;
+            let owner = told.first().copied()?;
+            (told.iter().all(|one| *one == owner) && answered(owner)).then_some(owner)
+        })
     }
 
-    /// Waits until both clients were answered by `owner`, asked from now on.
-    pub(crate) fn answered(&self, owner: &str) {
-        for client in &self.clients {
-            self.answered_by(client, owner);
-        }
+    /// Lets a node own the group, and settles.
+    pub(crate) fn bring_to(&self, node: &str) {
+        self.wait(format!("{node} to own the group"), || {
+            let there = self.settle() == node;
+            if !there {
+                self.latido(node, &["takeover"]);
+            }
+            there.then_some(())
+        });
     }
 
     /// Who owns the group: the one of the two that says so of itself.
@@ -388,6 +394,24 @@ impl Trio {
         let bound = self.bound;
         assert!(took <= allowed, "{what} after {took:?}; bound {bound:?}, stalled {stalled:?}");
     }
+}
+
+/// The owner, if this status shows that all is well.
+fn in_order(status: &Value) -> Option<&'static str> {
+    let up = |link: &Value| link["state"] == "up";
+    let fine = |voter: &Value| {
+        let links = voter["links"].as_array().map_or(&[][..], Vec::as_slice);
+        // The LAN, and a cable to it; that of the other two is not theirs.
+        let heard = voter["state"] == "alive" && links.iter().filter(|link| up(link)).count() == 2;
+        voter["me"] == true || heard && voter["config_differs"] == false
+    };
+    let witnesses = status["witnesses"].as_array();
+    let nodes = status["nodes"].as_array()?.iter();
+    let all: Vec<&Value> = nodes.chain(witnesses.into_iter().flatten()).collect();
+    let group = group_of(status, GROUP)?;
+    let well = status["ready"] == true && all.len() == 3 && group["state"] == "running";
+    let owner = NODES.into_iter().find(|node| group["owner"] == **node)?;
+    (well && all.into_iter().all(fine)).then_some(owner)
 }
 
 /// Who answered from when to when, in milliseconds, in the order given; the first of it.

@@ -258,9 +258,8 @@ fn connections_to_a_struck_owner_are_silent_when_its_successor_answers() {
     let _talkers = ["pi", "laptop"].map(|node| talker(&trio, node));
     let caller = Caller::start(trio.lab.client("east"));
     for run in 0..runs() {
-        let owner = trio.owner();
+        let owner = trio.settle();
         let other = Trio::peer_of(owner);
-        trio.steady(owner);
         caller.talks(owner, OPEN);
         std::thread::sleep(ms(run * 3 % 10));
         let (from, ended) = (Instant::now(), caller.ended());
@@ -270,8 +269,7 @@ fn connections_to_a_struck_owner_are_silent_when_its_successor_answers() {
         std::thread::sleep(if run % 16 == 4 { ms(1500) } else { trio.bound * 3 });
         caller.talks(other, 1);
         revive(&trio, owner, signal(run));
-        trio.steady(other);
-        caller.talks(other, OPEN);
+        trio.settle();
         let heard = caller.since(from);
         let moves = trio.lab.ownership().held(VIRTUAL, from, Instant::now()).arrivals;
         let changes = changes_received(heard.iter().copied());

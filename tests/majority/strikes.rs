@@ -12,33 +12,28 @@ fn runs() -> u64 {
 
 #[test]
 fn a_struck_owner_never_answers_after_its_successor() {
-    let trio = Trio::running(Third::Node, FAST, ms(1));
+    let trio = Trio::running(Third::Witness, FAST, ms(1));
     for run in 0..runs() {
-        let owner = trio.owner();
+        let owner = trio.settle();
         let other = Trio::peer_of(owner);
-        trio.steady(owner);
-        trio.answered(owner);
         // Never at the same moment between two heartbeats.
         std::thread::sleep(ms(run * 7 % 10));
         let from = Instant::now();
         let struck = trio.strike(owner, signal(run));
         let first = trio.first_answer(other, struck);
-        trio.answered(other);
         let what = format!("run {run}, SIG{:?} of {owner}", signal(run));
         trio.within_bound(&format!("{what}: {other} answered"), first - struck, struck);
         // Now and then until the kernel has taken the old address away, too.
         std::thread::sleep(if run % 16 == 8 { ms(1500) } else { trio.bound });
         revive(&trio, owner, signal(run));
-        trio.steady(other);
-        trio.answered(other);
+        trio.settle();
         trio.never_two(&what, from, Instant::now());
         println!("{what}: {other} after {:.1?}", first - struck);
     }
     // The plug pulled: nothing of the old owner is left that could answer.
-    let owner = trio.owner();
+    let owner = trio.settle();
     let cut = trio.power_cut(owner);
     let first = trio.first_answer(Trio::peer_of(owner), cut);
-    trio.answered(Trio::peer_of(owner));
     trio.within_bound("the plug pulled: answered", first - cut, cut);
     trio.never_two("the plug pulled", cut, Instant::now());
 }

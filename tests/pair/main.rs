@@ -3,6 +3,7 @@
 mod commands;
 mod fixtures;
 mod reload;
+mod safety;
 #[path = "../world/mod.rs"]
 mod world;
 mod wrong;

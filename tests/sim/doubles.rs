@@ -12,8 +12,10 @@ fn three() -> Setup {
 /// All nodes on, and node 0 owns group 0.
 fn started(setup: Setup) -> World {
     let mut world = World::new(setup);
+    // Not all at the same moment: whoever hears a copy's frame tells before the next one is sent.
     for node in 0..world.setup.nodes {
         world.apply(Fault::PowerOn(node));
+        run(&mut world, 7 * MS);
     }
     let lease = world.setup.lease();
     run(&mut world, 4 * lease);
@@ -41,7 +43,7 @@ fn a_copy_that_is_switched_on_never_serves_beside_the_original() {
 }
 
 #[test]
-fn a_running_copy_makes_both_start_anew() {
+fn a_running_copy_ends_with_one_owner_within_a_lease() {
     for seed in 0..20 {
         let mut world = started(Setup { seed, ..three() });
         let lease = world.setup.lease();
@@ -53,8 +55,8 @@ fn a_running_copy_makes_both_start_anew() {
         assert!(world.serving(0).len() < 2, "seed {seed}\n{}", world.story());
         run(&mut world, 10 * lease);
         assert_eq!(world.serving(0).len(), 1, "seed {seed}\n{}", world.story());
-        let clone = |event: &Event| matches!(event, Event::Clone(_));
-        assert!((0..4).any(|node| told(&world, node, at, clone).is_some()), "seed {seed}");
+        let namesake = |event: &Event| matches!(event, Event::Namesake(_));
+        assert!((0..4).all(|node| node % 3 > 0 || told(&world, node, at, namesake).is_some()));
     }
 }
 

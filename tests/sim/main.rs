@@ -5,7 +5,7 @@ mod failures;
 mod fences;
 mod majority;
 mod partitions;
-mod peace;
+mod power;
 mod properties;
 mod scene;
 mod speed;
@@ -15,3 +15,4 @@ mod strangers;
 mod swarm;
 #[cfg(feature = "_mutate")]
 mod teeth;
+mod witnesses;

@@ -41,26 +41,6 @@ fn describe(device: &Device) -> String {
     format!("{} ({how}, {tries} x {timeout}, tested every {test})", device.name())
 }
 
-/// From the owner's last sign of life until the other node starts a group, and why so long.
-pub(super) fn takeover(config: &Config) -> String {
-    let timing = &config.timing;
-    let silent = timing.dead + timing.interval;
-    let show = |span: Duration| format_duration(span);
-    format!(
-        "takeover  at most {} after the owner's last sign of life (dead {}, an interval, and its \
-         power off: at most {}), and what its services need to start\n",
-        show(longest_takeover(config)),
-        show(timing.dead),
-        show(longest_takeover(config) - silent)
-    )
-}
-
-/// The longest takeover: silence, the delay of the node that owned nothing, and the fence.
-pub(super) fn longest_takeover(config: &Config) -> Duration {
-    let timing = &config.timing;
-    timing.dead + timing.interval + config.fencing.delay + config.longest_fence()
-}
-
 /// What happens with a resource that cannot be stopped.
 pub(super) fn stop_failure(config: &Config) -> &'static str {
     match config.stop_failure {

@@ -23,6 +23,7 @@ fn well() -> Report {
             rule: "assume-dead".into(),
             safe: false,
             why: "when every path between the nodes is cut, both take all groups".into(),
+            ..Quorum::default()
         },
         nodes: vec![
             NodeReport {
@@ -121,6 +122,24 @@ fn a_missing_gate_is_said_in_one_line() {
     report.gate = GateReport { active: true, why: "not on eth1: busy".into() };
     let text = screen(&report, false);
     assert!(text.contains("\nlease gate: incomplete: not on eth1: busy. "), "{text}");
+}
+
+#[test]
+fn what_stands_against_safety_is_told_once_and_what_is_urgent_first() {
+    let mut report = well();
+    let clock = "the clock is wrong: wait".to_owned();
+    report.quorum.warnings =
+        vec!["tower is silent: look".into(), clock.clone(), "no key: make one".into()];
+    report.quorum.why = "tower is silent".into();
+    report.quorum.urgent = vec![clock];
+    let text = screen(&report, false);
+    assert!(text.starts_with("PROBLEMS\n  ! the clock is wrong: wait.\n"), "{text}");
+    let line = "quorum assume-dead: NOT safe: tower is silent\n  also: no key: make one\n";
+    assert!(text.contains(line), "{text}");
+    report.quorum = Quorum { rule: "majority".into(), safe: true, ..Quorum::default() };
+    report.quorum.why = "one owner in every partition".into();
+    let text = screen(&report, false);
+    assert!(text.contains("\nquorum majority: safe: one owner in every"), "{text}");
 }
 
 #[test]

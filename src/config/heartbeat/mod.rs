@@ -58,6 +58,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         probe: super::references::probe_by_default(rule),
         references,
         rule,
+        takeover_max: None,
         stop_failure: default_stop_failure(rule, false),
         fencing,
         keys,

@@ -39,6 +39,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     let witnesses = read_witnesses(&document, report);
     let (rule, stop_failure, fencing) = read_quorum(&document, report);
     fence::check_private(path, &fencing.devices, document.at, report);
+    let takeover_max = read_takeover_max(&document, report);
     let errors = report.errors();
     let links = link::read(&document, report);
     let links_unread = report.errors() > errors;
@@ -51,6 +52,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         timing: read_timing(&document, report),
         rule,
         stop_failure,
+        takeover_max,
         probe: references::read_probe(&document, rule, report),
         references: references::read(&document, report),
         fencing,
@@ -167,6 +169,13 @@ fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, Raw
     // A reset that could not be read has been reported.
     let own = document.has("self_fence");
     (rule, read_stop_failure(&table, rule, own, report), fencing)
+}
+
+fn read_takeover_max(document: &Table, report: &mut Report) -> Option<Located<Duration>> {
+    // That it is missing, or no table, was said.
+    let is_table = matches!(document.value("quorum")?.value, DeValue::Table(_));
+    let table = is_table.then(|| document.table("quorum", "[quorum]", report))??;
+    table.duration("takeover_max", report)
 }
 
 fn read_rule(table: &Table, report: &mut Report) -> Rule {

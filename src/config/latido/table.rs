@@ -12,7 +12,7 @@ const KEYS: [(&str, &[&str]); 11] = [
     ("[cluster]", &["name", "nodes"]),
     ("[[witness]]", &["name"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
-    ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe"]),
+    ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe", "takeover_max"]),
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
     ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),

@@ -33,8 +33,8 @@
 //! node that restarts with another list has no predecessor: what it held runs out by itself.
 //!
 //! **Groups are named by their hash**, so a changed list of groups calls none by another's name. A
-//! group that is new to us is bound to nobody; one that is listed no more keeps its grant until that
-//! has ended, and its place until another one needs it.
+//! group that is new to us is bound to nobody; one that is listed no more keeps its grant until
+//! that has ended, and its place until another one needs it.
 //!
 //! **It speaks when it is spoken to.** Every frame that counts is answered at once, on all links;
 //! those that prove nothing only twenty times a second, so nobody can make it shout. Otherwise it

@@ -759,11 +759,12 @@ proptest! {
         prop_assert!(answers(&mut witness).is_empty());
     }
 
-    /// Whatever authentic nodes say, a vote is bound to one of them until it has ended or its holder
-    /// has let go; nothing stops the witness, and it never asks to be called again at once.
+    /// Whatever authentic nodes say, a vote is bound to one of them until it has ended or its
+    /// holder has let go; nothing stops the witness, and it never asks to be called again at once.
     #[test]
     fn any_authentic_frames(
-        frames in proptest::collection::vec((0..9usize, 0..4u64, 0..2_000_000u64, any_body()), 1..60),
+        frames in proptest::collection::vec(
+            (0..9usize, 0..4u64, 0..2_000_000u64, any_body()), 1..60),
     ) {
         let mut witness = witness(1, SECOND);
         let mut now = SECOND;

@@ -233,6 +233,23 @@ impl Drop for Gate {
     }
 }
 
+/// Whether this kernel gives this process a gate: its programs are loaded, attached to nothing, and
+/// dropped again.
+///
+/// # Errors
+/// Why not.
+pub fn try_out() -> Result<(), Unavailable> {
+    let failed = |error| Unavailable::new("make the lease gate's maps", &error, "");
+    let (maps, _words) = make_maps(&[]).map_err(failed)?;
+    let clock_ahead = deadline::clock_ahead();
+    let before = clock::now();
+    let ingress = load(Tag::of(b"try"), Direction::Ingress, &maps)?;
+    let look = |error| Unavailable::new("look at the lease gate's program", &error, "");
+    let loaded = ingress.loaded_at().map_err(look)?;
+    check_clock(before, loaded.saturating_add_signed(clock_ahead), clock::now())?;
+    load(Tag::of(b"try"), Direction::Egress, &maps).map(|_| ())
+}
+
 /// Takes away what an engine with this tag left in the kernel, for those who have removed its
 /// addresses.
 ///
