@@ -236,7 +236,7 @@ impl World {
     }
 
     fn resume(&mut self, node: usize) {
-        let (rule, lease) = (self.setup.rule, self.setup.lease());
+        let (rule, lease, strict) = (self.setup.rule, self.setup.lease(), self.setup.is_strict());
         let machine = &mut self.machines[node];
         let Some((since, stands)) = machine.suspended.take() else { return };
         if stands {
@@ -244,9 +244,11 @@ impl World {
             machine.clock.stood_still(span);
             machine.services.iter_mut().for_each(|service| service.address_until += span);
             machine.bites_at = machine.bites_at.map(|at| at + span);
-            if rule == Rule::Majority {
-                machine.excused_until = self.now + lease * 102 / 100;
-            }
+        }
+        // A lease is believed in by a clock that stood still; and where only a watchdog would end
+        // what runs, it slept too: what wakes up is stopped as soon as the engine turns.
+        if rule == Rule::Majority && (stands || strict) {
+            machine.excused_until = self.now + lease * 102 / 100;
         }
         for (group, ticket) in std::mem::take(&mut machine.postponed) {
             self.schedule(self.now + 1, Happening::Done { node, group, ticket });

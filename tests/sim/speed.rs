@@ -1,6 +1,6 @@
 //! What simulated time costs: printed, not asserted.
 //!
-//! `cargo test --release --no-default-features --features _sim --test sim speed -- --nocapture
+//! `cargo test --profile sim --no-default-features --features _sim --test sim speed -- --nocapture
 //! --ignored`
 use crate::scene::*;
 use latido::core::Rule;
