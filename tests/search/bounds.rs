@@ -52,6 +52,13 @@ fn fencing() {
     holds(any(Setup::fencing()));
 }
 
+/// Any two faults together, not as far ahead.
+#[test]
+fn fencing_twice() {
+    let (faults, horizon) = (Faults::any(2), 8 * INTERVAL);
+    holds(Setup { name: "two faults, fencing", faults, horizon, ..Setup::fencing() });
+}
+
 /// Both daemons are shut down and started again, and meanwhile the cables may be cut: goodbyes that
 /// crossed were once taken for proofs by both.
 #[test]
