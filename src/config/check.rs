@@ -86,9 +86,9 @@ fn check_nodes(raw: &Raw, report: &mut Report) {
         2 if raw.rule == Rule::Majority && voters == 2 => report.error(
             at,
             "`majority` with two voters never takes over: one of two is no majority",
-            "add a witness (`[[witness]]` and `name = \"…\"`: see `latido witness --help`) or a \
-             third node, or write `rule = \"assume-dead\"` if a silent node may be presumed dead, \
-             or \"fencing\" if each can switch the other off",
+            "add a witness (`[[witness]]` and `name = \"…\"`: see `latido witness --help`), or \
+             add a third node, or write `rule = \"assume-dead\"` if a silent node may be presumed \
+             dead, or \"fencing\" if each can switch the other off",
         ),
         3..=VOTERS_MAX if raw.rule != Rule::Majority => report.error(
             at,

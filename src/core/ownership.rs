@@ -172,8 +172,11 @@ impl Cluster {
     fn claim_lasts(&self, id: GroupId) -> Duration {
         match self.config.rule {
             Rule::AssumeDead | Rule::Fencing => self.patience(),
-            // The votes may be bound to the former owner for so long.
-            Rule::Majority => self.config.lease(id),
+            // The votes may be bound to the former owner for so long, by its lease or ours.
+            Rule::Majority => {
+                let bound = self.groups[id.index()].grant.map(|grant| grant.lease);
+                self.config.lease(id).max(bound.unwrap_or_default())
+            }
         }
     }
 

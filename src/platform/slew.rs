@@ -33,9 +33,10 @@ pub fn look() -> io::Result<Slew> {
         return Err(io::Error::last_os_error());
     }
     let unit = if timex.status & STA_NANO != 0 { 1 } else { 1000 };
-    Ok(Slew {
-        ppm: judge(i64::from(timex.tick), i64::from(timex.freq), i64::from(timex.offset) * unit),
-    })
+    // A c_long has 32 bits on some machines.
+    #[allow(clippy::useless_conversion)]
+    let [tick, freq, offset] = [timex.tick, timex.freq, timex.offset].map(i64::from);
+    Ok(Slew { ppm: judge(tick, freq, offset * unit) })
 }
 
 /// `tick`: microseconds added to the clock a hundred times a second; `freq`: in 2⁻¹⁶ ppm on top of

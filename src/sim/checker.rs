@@ -27,7 +27,10 @@ impl World {
         let run = |machine: &Machine| machine.on && !machine.frozen && machine.engine.is_some();
         let nodes = &self.machines[..self.setup.nodes];
         let copied = self.machines[self.setup.copies()].iter().any(|copy| copy.on);
-        let machines_run = nodes.iter().all(run) && !copied;
+        // With two lists of voters about, neither may have its majority.
+        let list = |machine: &Machine| machine.version >= super::Setup::SHORTER;
+        let one_list = nodes.iter().all(|machine| list(machine) == list(&nodes[0]));
+        let machines_run = nodes.iter().all(run) && !copied && one_list;
         let good = machines_run && (0..self.network.links()).any(|link| self.link_good(link, now));
         if !good {
             self.checker.good_since = None;

@@ -128,7 +128,7 @@ impl World {
                 Output::Transmit { links, len } => {
                     self.send(node, links, &frame[..usize::from(len)]);
                 }
-                Output::InForce => {}
+                Output::InForce => self.note_in_force(node),
                 Output::Fence { node: target, request } => self.fence(node, target, request),
                 Output::Watchdog(told) => self.watchdog(node, told),
                 // No LAN to be asked yet.
@@ -164,6 +164,12 @@ impl World {
             }
         }
         Err(self.violation(format!("n{node}: more than {OUTPUTS_MAX} outputs after one input")))
+    }
+
+    fn note_in_force(&mut self, node: usize) {
+        let machine = &mut self.machines[node];
+        machine.in_force = machine.version >= Setup::SHORTER;
+        machine.config = self.setup.version(node, machine.version, true);
     }
 
     fn remember(&mut self, node: usize) {

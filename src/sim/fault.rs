@@ -101,7 +101,10 @@ impl World {
             Fault::Suspend(node, stands) => self.suspend(node, stands),
             Fault::Resume(node) => self.resume(node),
             Fault::Configure(node, version) => {
-                self.machines[node].config = self.setup.version(node, version);
+                let machine = &mut self.machines[node];
+                machine.version = version;
+                let in_force = machine.in_force == (version >= super::Setup::SHORTER);
+                machine.config = self.setup.version(node, version, in_force);
                 self.kill(node);
                 self.revive(node);
             }

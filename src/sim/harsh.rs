@@ -223,7 +223,19 @@ impl Day {
                 world.plan(world.now + span / 2, Fault::Resume(one));
             }
             10 => {
-                let version = u32::from(self.random.chance(500_000));
+                let other = u32::from(self.random.chance(500_000));
+                // Rolling: one node after the other, there or back.
+                let voters = world.setup.nodes + world.setup.witnesses;
+                let shorter = world.setup.witnesses > 0 && voters > 3;
+                let shorter = shorter && self.random.chance(600_000);
+                let version = other + if shorter { Setup::SHORTER } else { 0 };
+                if self.random.chance(500_000) {
+                    let at = world.now + self.random.between(0, span);
+                    for node in 0..world.setup.nodes {
+                        let at = at + self.random.between(0, self.lease);
+                        world.plan(at, Fault::Configure(node, version));
+                    }
+                }
                 world.apply(Fault::Configure(one, version));
             }
             11 => self.device(world, one, span),

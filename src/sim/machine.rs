@@ -168,6 +168,10 @@ pub struct Machine {
     pub(super) off_since: u64,
     /// Its watchdog resets it then; `None`: it was never petted.
     pub(super) bites_at: Option<u64>,
+    /// The version of its configuration.
+    pub(super) version: u32,
+    /// On its disk: the list of voters that is in force, the shorter one or not.
+    pub(super) in_force: bool,
     /// The runtime directory can be written to.
     pub(super) disk: bool,
     /// Scripts that would have ended while it did not run.

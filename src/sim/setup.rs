@@ -86,19 +86,24 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// From this version on the list of voters is shorter by one.
+    pub const SHORTER: u32 = 2;
+
     /// The core's settings for one node.
     ///
     /// # Panics
     /// If the settings break the core's rules: the caller's mistake.
     pub fn config(&self, node: usize) -> Config {
-        self.version(node, 0)
+        self.version(node, 0, true)
     }
 
-    /// The same after so many changes of the cluster-wide configuration.
+    /// Another version of the cluster-wide configuration; a number from [`SHORTER`](Self::SHORTER)
+    /// on lacks the last witness, too. `in_force`: all nodes were heard showing its voters.
     ///
     /// # Panics
     /// If the settings break the core's rules: the caller's mistake.
-    pub fn version(&self, node: usize, version: u32) -> Config {
+    pub fn version(&self, node: usize, version: u32, in_force: bool) -> Config {
+        let shorter = version >= Setup::SHORTER;
         let id = |node: usize| NodeId::new(node % self.nodes).expect("nodes are few");
         let group = |index: usize| GroupSettings {
             name: NameHash(u32::try_from(index).expect("groups are few")),
@@ -111,8 +116,10 @@ impl Setup {
         let settings = Settings {
             me: id(node),
             nodes: self.nodes,
-            witnesses: (0..self.witnesses).map(super::World::witness_name).collect(),
-            in_force: true,
+            witnesses: (0..self.witnesses - usize::from(shorter))
+                .map(super::World::witness_name)
+                .collect(),
+            in_force,
             interval: Duration::from_micros(self.interval),
             warn: Duration::from_micros(self.warn),
             dead: Duration::from_micros(self.dead),
@@ -131,7 +138,7 @@ impl Setup {
             every: (0..self.links).map(|_| 1).collect(),
             tag: TAG,
             digest: 7 + version,
-            voters_digest: 9,
+            voters_digest: 9 + u32::from(shorter),
             keys: Keys::new(1, &[(1, KEY)]).expect("one key"),
         };
         Config::new(settings).expect("valid settings")

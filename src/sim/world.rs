@@ -151,6 +151,8 @@ impl World {
             off_since: 0,
             postponed: Vec::new(),
             bites_at: None,
+            version: 0,
+            in_force: false,
             disk: true,
         };
         World {

@@ -15,3 +15,4 @@ mod strangers;
 mod swarm;
 #[cfg(feature = "_mutate")]
 mod teeth;
+mod witnesses;
