@@ -1,5 +1,5 @@
-//! Figures for docs/performance.md, by hand: `cargo test --release --test majority figures --
-//! --ignored --nocapture`, with `LATIDO_RUNS=20` for so many of each kind.
+//! Figures for docs/performance.md, by hand: `cargo test --features _sim --test majority figures --
+//! --ignored --nocapture --test-threads=1`, with `LATIDO_RUNS=20` for so many of each kind.
 use crate::scene::{FAST, Third, Timing, Trio, VIRTUAL, ms};
 use crate::strikes::revive;
 use rustix::process::Signal;
@@ -48,9 +48,10 @@ fn end(trio: &Trio, how: End) -> Takeover {
         End::Power => {
             trio.reboot(owner);
             trio.settle();
-            // For ten seconds it cannot know to whom its vote is bound; then it can own again.
-            let owns = || (trio.latido(owner, &["takeover"]).0 == 0).then_some(());
-            trio.wait("the restarted node to own the group", owns);
+            // For ten seconds it gives its vote to nobody, not even to itself.
+            trio.wait_status(owner, "it has been up for eleven seconds", |status| {
+                status["uptime_s"].as_u64().filter(|seconds| *seconds >= 11)
+            });
         }
     }
     trio.settle();
