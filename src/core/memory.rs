@@ -77,7 +77,11 @@ impl Cluster {
             incarnation: self.incarnation,
             standby: self.standby,
             seen: ::core::array::from_fn(|index| self.fences.get(index).and_then(Fence::seen)),
-            forgotten: self.groups.iter().filter_map(|group| group.forgotten).max(),
+            forgotten: self
+                .config
+                .group_ids()
+                .filter_map(|id| self.groups[id.index()].forgotten)
+                .max(),
             groups: self.config.groups.iter().zip(&self.groups).map(remembered).collect(),
         };
         postcard::to_slice(&memory, out).ok().map(|written| written.len())

@@ -412,7 +412,7 @@ impl Cluster {
     fn tell_nobody(&mut self, id: GroupId) {
         let group = &self.groups[id.index()];
         let told = group.free_since.is_none() || group.told_nobody;
-        if told || !self.ready || self.shutting_down {
+        if told || !self.ready || self.shutting_down || self.is_blind(id) {
             return;
         }
         if self.candidates(id).is_empty() {

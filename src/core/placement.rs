@@ -85,6 +85,9 @@ impl Cluster {
         let others = self.config.prefer(group).iter().filter(|node| **node != self.config.me);
         let ranked = others.filter_map(|node| Some((self.rank_if(group, *node, told)?, *node)));
         let sound = |rank: &Rank, node: &NodeId| !rank.0 && self.prompt(*node);
+        // Whoever must not vote yet could not take it: nothing is handed over in vain.
+        let blind = |node: &NodeId| part(&self.peers[node.index()].body, group).flags.blind();
+        let ranked = ranked.filter(|(_, node)| !blind(node));
         ranked.filter(|(rank, node)| pressing || sound(rank, node)).min()
     }
 

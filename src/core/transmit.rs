@@ -111,7 +111,8 @@ impl Cluster {
             flags: GroupFlags::default()
                 .with_wanted(group.wanted.is_some())
                 .with_pinned(group.pinned)
-                .with_declined(group.declined),
+                .with_declined(group.declined)
+                .with_blind(self.is_blind(id)),
             claim,
             term: group.claim.map_or(group.term, |claim| claim.term),
             score: self.score(id),

@@ -184,6 +184,11 @@ impl Cluster {
         forgotten.filter(|_| !on(Mutation::GrantsBlindly)).map(|since| since + longest)
     }
 
+    /// Whether this node does not know to whom it granted `id`, and therefore grants nothing.
+    pub(super) fn is_blind(&self, id: GroupId) -> bool {
+        self.blind_until(id, Duration::ZERO).is_some_and(|end| self.now < end)
+    }
+
     fn may_grant(&mut self, id: GroupId, node: NodeId, phase: Phase) -> bool {
         let group = &self.groups[id.index()];
         if self.config.rule == Rule::Fencing && group.phase != Phase::Stopped {

@@ -209,6 +209,8 @@ flags!(GroupFlags {
     pinned, with_pinned = 1;
     /// The sender gave the group away by hand: takes it only when nobody else can.
     declined, with_declined = 2;
+    /// The sender does not know to whom it granted it: it can neither vote for it nor take it yet.
+    blind, with_blind = 3;
 });
 
 /// A claim to a group.

@@ -103,6 +103,8 @@ pub(super) struct Engine {
     blocked: GroupSet,
     /// A fence that nothing here can carry out.
     unarmed: Option<(NodeId, JobId)>,
+    /// A clone is about: this engine writes no memory any more.
+    forgotten: bool,
     exit: Option<u8>,
 }
 
@@ -129,6 +131,7 @@ impl Engine {
             abandoned: GroupSet::EMPTY,
             blocked: GroupSet::EMPTY,
             unarmed: None,
+            forgotten: false,
             exit: None,
             parts,
         };
@@ -396,6 +399,7 @@ impl Engine {
     fn drain(&mut self, memory: &mut Memory) {
         while let Some(output) = self.parts.cluster.poll(&mut self.frame) {
             match output {
+                Output::Remember if self.forgotten => {}
                 Output::Remember => self.remember(memory),
                 Output::Stop { group, job } => self.parts.resources.stop(group, job),
                 Output::Probe { group, job } => {
@@ -438,6 +442,7 @@ impl Engine {
                 Output::Restart => {
                     // The next engine must not take this memory for its own.
                     let _ = memory.write(&[]);
+                    self.forgotten = true;
                     self.exit = Some(super::EXIT_AGAIN);
                 }
                 Output::Exit => self.exit = Some(0),

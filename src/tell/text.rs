@@ -257,7 +257,11 @@ fn group(event: Event, names: &Names) -> Sentence {
         }
         Event::ClaimWithdrawn(group) => say(
             Notice,
-            format!("group {}: claim withdrawn: another node's is better", names.group(group)),
+            format!(
+                "group {}: claim withdrawn: another node's is better, or a majority did not \
+                 grant it in time",
+                names.group(group)
+            ),
         ),
         Event::Starting(group, _) => {
             say(Info, format!("group {}: starting here", names.group(group)))

@@ -13,7 +13,6 @@ const MISTYPED: &[Complaint] = &[
 const SLIDES: &[Complaint] = &[
     ("error", "authkeys:2:", "there is no method `sha`", "did you mean `sha1`?"),
     ("warning", "authkeys:3:", "letters outside ASCII", "copy the file"),
-    ("warning", "ha.cf:10:", "ipfail is not started", ""),
 ];
 const LOCALO: &[Complaint] =
     &[("warning", "ha.cf:3:", "no syslog facility `localo`", "did you mean `local0`?")];
