@@ -93,7 +93,15 @@ impl Cluster {
     /// vouched for it until now.
     pub(super) fn recall(&mut self, bytes: &[u8], held_until: &[Instant; GROUPS_MAX]) {
         let Ok(memory) = postcard::from_bytes::<Memory>(bytes) else { return };
-        if memory.format != FORMAT || memory.voters != self.config.voters_digest {
+        if memory.format != FORMAT {
+            return;
+        }
+        if memory.voters != self.config.voters_digest {
+            // Votes of another list do not count here. But a term never comes again.
+            for (group, settings) in self.groups.iter_mut().zip(&self.config.groups) {
+                let old = memory.groups.iter().find(|old| old.name == settings.name);
+                group.term = old.map_or(group.term, |old| old.term);
+            }
             return;
         }
         self.predecessor = Some(memory.incarnation);

@@ -24,7 +24,10 @@ impl World {
     /// Notes whether some link passes every frame both ways between all, and all of them run.
     pub(super) fn judge_conditions(&mut self) {
         let now = self.now;
-        let run = |machine: &Machine| machine.on && !machine.frozen && machine.engine.is_some();
+        // Who cannot write down who it is has no successor that takes over its lease.
+        let run = |machine: &Machine| {
+            machine.on && !machine.frozen && machine.disk && machine.engine.is_some()
+        };
         let nodes = &self.machines[..self.setup.nodes];
         let copied = self.machines[self.setup.copies()].iter().any(|copy| copy.on);
         // With two lists of voters about, neither may have its majority.

@@ -25,6 +25,27 @@ const FAILED_ONCE_MAJORITY: &[u64] = &[
     // It took the second try of a blocked stop for a lost lease.
     77,
 ];
+/// The same, of the harsh days.
+const FAILED_ONCE_HARSH: &[u64] = &[
+    // A voter that forgot, and restarted while it kept silent, granted at once.
+    10_395_626_280_119,
+    // It expected the successor of an incarnation that could not be written down to keep its lease.
+    14_793_245_784_887,
+];
+/// The same, with witnesses.
+const FAILED_ONCE_WITNESS: &[u64] = &[
+    // Terms were forgotten with the votes when the list of voters changed.
+    15_712_177_390_340,
+    // A voter that restarted twice took an unused place of its memory for a lost one.
+    14_898_985_502_392,
+];
+/// The same, with watchdogs.
+const FAILED_ONCE_WATCHDOG: &[u64] = &[
+    // The checker forgot that a watchdog sleeps with its machine.
+    13_141_004_581_149,
+    14_603_933_426_165,
+    14_793_297_427_621,
+];
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
@@ -76,6 +97,15 @@ fn seeds_that_failed_once() {
     }
     for seed in FAILED_ONCE_MAJORITY {
         play_majority(*seed);
+    }
+    for seed in FAILED_ONCE_HARSH {
+        play_harsh(*seed);
+    }
+    for seed in FAILED_ONCE_WITNESS {
+        play_witness(*seed);
+    }
+    for seed in FAILED_ONCE_WATCHDOG {
+        play_watchdog(*seed);
     }
 }
 
