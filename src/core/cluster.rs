@@ -148,8 +148,8 @@ impl Cluster {
         self.now = now;
         let saved = !matches!(input, Input::NotRemembered) && self.remembered();
         match input {
-            Input::Tick => changed |= now >= self.due.at,
-            // A flood of worthless frames costs no decisions: what time alone brings, a tick does.
+            Input::Tick => {}
+            // A flood of worthless frames costs no decisions before some are due.
             Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
             Input::Able { group, able } => {
@@ -184,7 +184,7 @@ impl Cluster {
                 changed = true;
             }
         }
-        if changed || saved {
+        if changed || saved || now >= self.due.at {
             self.turn();
         }
     }
