@@ -20,9 +20,11 @@ impl Cluster {
     /// `node` has proven a new incarnation: grants to the old one pass on if it is its successor.
     pub(super) fn replaced(&mut self, node: NodeId, before: Option<Incarnation>) {
         let peer = &self.peers[node.index()];
-        let (Some(now), Some(before)) = (peer.incarnation, before) else { return };
-        let successor = peer.body.predecessor == Some(before) || on(Mutation::AnySuccessor);
-        if successor {
+        let Some(now) = peer.incarnation else { return };
+        // After a restart of our own, the old one may be known from our memory alone.
+        let predecessor = peer.body.predecessor;
+        let successor = |old: Incarnation| predecessor == Some(old) || on(Mutation::AnySuccessor);
+        if before.is_some_and(successor) {
             self.events.push(Event::NodeRestarted(node));
         }
         for group in &mut self.groups {
@@ -33,8 +35,8 @@ impl Cluster {
             // grants nothing for as long.
             if let Some(grant) = &mut group.grant
                 && grant.node == node
-                && grant.incarnation == before
-                && successor
+                && grant.incarnation != now
+                && successor(grant.incarnation)
             {
                 grant.incarnation = now;
                 self.dirty = true;

@@ -38,6 +38,9 @@ const FAILED_ONCE_WITNESS: &[u64] = &[
     15_712_177_390_340,
     // A voter that restarted twice took an unused place of its memory for a lost one.
     14_898_985_502_392,
+    // A restarted voter did not pass its vote on to the holder's successor, which it had not heard
+    // before: only its memory knew the old one.
+    15_958_938_491_530,
 ];
 /// The same, with watchdogs.
 const FAILED_ONCE_WATCHDOG: &[u64] = &[
