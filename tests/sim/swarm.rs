@@ -1,6 +1,6 @@
 //! Random faults from fresh seeds; every seed that ever failed stays here.
 //!
-//! `LATIDO_SIM_SEED=…` replays one seed, `LATIDO_SIM_SECONDS=…` runs for longer than 10 s.
+//! `LATIDO_SIM_SEED=…` replays one seed, `LATIDO_SIM_SECONDS=…` runs for longer than 30 s.
 use latido::sim::{Setup, Violation, harsh, swarm};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -149,7 +149,7 @@ fn swarm(play: Play) {
     }
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_nanos());
     let first = u64::try_from(clock & 0xffff_ffff_ffff).expect("masked");
-    let span = Duration::from_secs(variable("LATIDO_SIM_SECONDS").unwrap_or(10));
+    let span = Duration::from_secs(variable("LATIDO_SIM_SECONDS").unwrap_or(30));
     println!("seeds from {first}, for {span:?}");
     let begun = Instant::now();
     let mut all = swarm::Summary::default();
