@@ -251,6 +251,13 @@ impl Cluster {
         {
             claim.term = Term { count: group.term.count.saturating_add(1), node: self.config.me };
             group.term = claim.term;
+            // Begun only once it is written down: it must not come again.
+            if let Some(grant) = &mut group.grant {
+                grant.saved = false;
+            }
+            self.dirty = true;
+            self.urgent = true;
+            return;
         }
         let term = group.claim.map_or(Term::default(), |claim| claim.term);
         self.groups[id.index()].phase = Phase::Starting;

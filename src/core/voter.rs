@@ -39,6 +39,7 @@ impl Cluster {
                 && successor(grant.incarnation)
             {
                 grant.incarnation = now;
+                grant.saved = false;
                 self.dirty = true;
             }
         }

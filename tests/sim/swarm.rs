@@ -31,6 +31,8 @@ const FAILED_ONCE_HARSH: &[u64] = &[
     10_395_626_280_119,
     // It expected the successor of an incarnation that could not be written down to keep its lease.
     14_793_245_784_887,
+    // A vote was shown to its holder's successor before it was written down.
+    16_570_105_377_439,
 ];
 /// The same, with witnesses.
 const FAILED_ONCE_WITNESS: &[u64] = &[
@@ -48,6 +50,8 @@ const FAILED_ONCE_WATCHDOG: &[u64] = &[
     13_141_004_581_149,
     14_603_933_426_165,
     14_793_297_427_621,
+    // A term was begun that could not be written down, and came again after a restart.
+    16_570_109_363_303,
 ];
 
 fn variable(name: &str) -> Option<u64> {
