@@ -177,7 +177,10 @@ impl World {
         let known = good + 2 * self.setup.lease().max(self.setup.blackout);
         // A blocked stop is tried again for the same reason.
         let blocked = self.machines[node].services[group].stuck;
-        if self.setup.rule != Rule::Majority || self.now < known || blocked {
+        // Started twice at once, it names a predecessor that nobody has heard.
+        let [before, last] = self.machines[node].starts;
+        let twice = last - before < 2 * self.setup.dead && self.now < last + 2 * self.setup.lease();
+        if self.setup.rule != Rule::Majority || self.now < known || blocked || twice {
             return Ok(());
         }
         Err(self.violation(format!(

@@ -218,6 +218,7 @@ impl World {
         }
         machine.exited = false;
         machine.process += 1;
+        machine.starts = [machine.starts[1], self.now];
         let identity = Identity {
             incarnation: identity.0,
             memory: machine.memory.as_deref(),

@@ -143,6 +143,8 @@ pub struct Machine {
     pub(super) voter: Option<super::witness::Voter>,
     /// Counts the processes.
     pub(super) process: u64,
+    /// When its engine was started the last two times.
+    pub(super) starts: [u64; 2],
     /// Every process stands still.
     pub(super) frozen: bool,
     /// The runtime directory; gone with the power.

@@ -134,6 +134,7 @@ impl World {
             engine: None,
             voter: None,
             process: 0,
+            starts: [0; 2],
             frozen: false,
             memory: None,
             held_until: [Instant::default(); GROUPS_MAX],

@@ -43,6 +43,8 @@ const FAILED_ONCE_WITNESS: &[u64] = &[
     // A restarted voter did not pass its vote on to the holder's successor, which it had not heard
     // before: only its memory knew the old one.
     15_958_938_491_530,
+    // The checker expected the second of two quick successors to keep a lease.
+    16_570_111_289_872,
 ];
 /// The same, with watchdogs.
 const FAILED_ONCE_WATCHDOG: &[u64] = &[
