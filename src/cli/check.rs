@@ -356,6 +356,13 @@ fn describe_link(link: &Link) -> String {
         Medium::Unicast { port, peers, .. } => {
             format!("{} (to {}, UDP port {port})", link.name, peers.join(", "))
         }
+        Medium::Ethernet { peers, ethertype, .. } if peers.is_empty() => {
+            format!("{} (EtherType {ethertype:#06x}, broadcast)", link.name)
+        }
+        Medium::Ethernet { peers, ethertype, .. } => {
+            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            format!("{} (EtherType {ethertype:#06x}, to {})", link.name, peers.join(", "))
+        }
         Medium::Serial { baud, .. } => format!("{} ({baud} baud)", link.name),
     }
 }

@@ -239,7 +239,8 @@ fn path_of(medium: &Medium) -> &Path {
     match medium {
         Medium::Broadcast { interface, .. }
         | Medium::Multicast { interface, .. }
-        | Medium::Unicast { interface, .. } => Path::new(interface),
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Path::new(interface),
         Medium::Serial { device, .. } => device,
     }
 }
@@ -252,6 +253,10 @@ fn same_path(a: &Medium, b: &Medium) -> bool {
             Medium::Unicast { interface, port, .. },
             Medium::Unicast { interface: other, port: other_port, .. },
         ) => interface == other && port == other_port,
+        (
+            Medium::Ethernet { interface, vlan, ethertype, .. },
+            Medium::Ethernet { interface: other, vlan: other_vlan, ethertype: other_type, .. },
+        ) => interface == other && vlan == other_vlan && ethertype == other_type,
         _ => a == b,
     }
 }
@@ -299,6 +304,10 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
         Medium::Broadcast { interface, .. } => format!("{interface} broadcast"),
         Medium::Multicast { interface, .. } => format!("{interface} multicast"),
         Medium::Unicast { interface, .. } => format!("{interface} unicast"),
+        Medium::Ethernet { interface, vlan: None, .. } => format!("{interface} ethernet"),
+        Medium::Ethernet { interface, vlan: Some(vlan), .. } => {
+            format!("{interface} ethernet vlan {vlan}")
+        }
         Medium::Serial { device, .. } => device.display().to_string(),
     };
     let long = |medium: &Medium| match medium {
@@ -308,6 +317,7 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
         Medium::Multicast { port, group, ttl, .. } => {
             format!("{} {group} port {port} ttl {ttl}", short(medium))
         }
+        Medium::Ethernet { ethertype, .. } => format!("{} type {ethertype:#06x}", short(medium)),
         Medium::Serial { .. } => short(medium),
     };
     media

@@ -12,6 +12,7 @@ mod identity;
 mod keys;
 mod latido;
 pub mod lease;
+mod mac;
 mod migrate;
 mod raw;
 mod references;
@@ -28,7 +29,8 @@ pub use fence::{
 };
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
-pub use latido::PORT;
+pub use latido::{ETHERTYPE, PORT};
+pub use mac::Mac;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
 pub use values::format_duration;
@@ -182,6 +184,17 @@ pub enum Medium {
         port: u16,
         /// Addresses or host names of the peers; an address of this machine among them is skipped.
         peers: Vec<String>,
+    },
+    /// Raw Ethernet: no IP at all.
+    Ethernet {
+        /// Interface name; it needs no address.
+        interface: String,
+        /// The VLAN whose tag the frames bear; `None`: none.
+        vlan: Option<u16>,
+        /// Whom the frames go to, this machine's own address among them; empty: everybody.
+        peers: Vec<Mac>,
+        /// The frames' EtherType.
+        ethertype: u16,
     },
     /// A serial line.
     Serial {

@@ -12,11 +12,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 /// Bytes that may wait in the kernel while the engine is held up: hundreds of heartbeats.
-const RECEIVE_BUFFER: usize = 1 << 20;
+pub(super) const RECEIVE_BUFFER: usize = 1 << 20;
 /// DSCP CS6, network control (RFC 4594 §3.2); Wi-Fi makes its best access category of it.
 const TRAFFIC_CLASS: u32 = 0xC0;
 /// `SO_PRIORITY` of the queue on our own interface; 7 would need CAP_NET_ADMIN.
-const PRIORITY: u32 = 6;
+pub(super) const PRIORITY: u32 = 6;
 
 /// An open UDP link.
 #[derive(Debug)]
@@ -46,9 +46,10 @@ impl Resolved {
     pub(super) fn of(link: &config::Link) -> Self {
         match &link.medium {
             Medium::Unicast { interface, peers, .. } => resolve(interface, peers),
-            Medium::Broadcast { .. } | Medium::Multicast { .. } | Medium::Serial { .. } => {
-                Self::default()
-            }
+            Medium::Broadcast { .. }
+            | Medium::Multicast { .. }
+            | Medium::Ethernet { .. }
+            | Medium::Serial { .. } => Self::default(),
         }
     }
 

@@ -19,6 +19,9 @@ pub const FRAME_MIN: u32 = HEADER_LEN + SEAL_LEN;
 const VERSION_AT: u32 = 0;
 /// Where a frame has the cluster's tag, 32 bits, little endian.
 const TAG_AT: u32 = 2;
+/// A packet socket's filter sees the Ethernet header, without the tag.
+const ETHERTYPE_AT: u32 = 12;
+const ETHERNET_HEADER_LEN: u32 = 14;
 /// A UDP socket's filter sees the UDP header first.
 const UDP_HEADER_LEN: u32 = 8;
 
@@ -44,6 +47,19 @@ pub enum Cast {
     Many,
 }
 
+/// How our frames lie in an Ethernet frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EthernetForm {
+    /// The EtherType behind the tag.
+    pub ethertype: u16,
+    /// The VLAN; `None`: no tag.
+    pub vlan: Option<u16>,
+    /// The two bytes after the EtherType.
+    pub mark: [u8; 2],
+    /// Where our frame begins.
+    pub frame_at: u32,
+}
+
 impl HeaderFilter {
     /// Frames of this version of the format and of the clusters with these tags, of which those
     /// beyond [`TAGS_MAX`] are left out.
@@ -63,6 +79,48 @@ impl HeaderFilter {
     pub fn attach(&self, socket: &socket2::Socket, cast: Cast) -> std::io::Result<()> {
         socket.attach_filter(&self.program(cast))?;
         Ok(lock(socket)?)
+    }
+
+    /// The same for a packet socket on the interface of this `index`, before it is bound: frames of
+    /// `form` to this machine or to everybody, and without any other VLAN's tag.
+    ///
+    /// # Errors
+    /// As in socket(7).
+    pub fn attach_ethernet(
+        &self,
+        socket: impl AsFd,
+        index: u32,
+        form: &EthernetForm,
+    ) -> std::io::Result<()> {
+        socket2::SockRef::from(&socket).attach_filter(&self.ethernet_program(index, form))?;
+        Ok(lock(socket)?)
+    }
+
+    fn ethernet_program(&self, index: u32, form: &EthernetForm) -> Vec<SockFilter> {
+        let mut code = Program::default();
+        // First what tells other traffic apart, in the fewest steps.
+        code.load(HALF, ETHERTYPE_AT);
+        code.drop_unless(JEQ, u32::from(form.ethertype));
+        // The kernel has taken the tag off before we see the frame. Without a tag this is zero;
+        // so it is with a priority tag, which belongs to no VLAN.
+        code.load(HALF, AUX_OFF + AUX_VLAN_TAG);
+        code.push(ALU_AND, 0, 0, 0x0FFF);
+        code.drop_unless(JEQ, u32::from(form.vlan.unwrap_or(0)));
+        // Of a VLAN that has an interface of its own here, which was given the frame.
+        code.load(WORD, AUX_OFF + AUX_INTERFACE);
+        code.drop_unless(JEQ, index);
+        // Neither our own frames nor those for others.
+        code.load(BYTE, AUX_OFF + AUX_PACKET_TYPE);
+        code.drop_if(JGT, PACKET_BROADCAST);
+        code.load_len();
+        code.drop_unless(JGE, form.frame_at + FRAME_MIN);
+        code.load(HALF, ETHERNET_HEADER_LEN);
+        code.drop_unless(JEQ, u32::from(u16::from_be_bytes(form.mark)));
+        code.load(BYTE, form.frame_at + VERSION_AT);
+        code.drop_unless(JEQ, u32::from(self.version));
+        code.load(WORD, form.frame_at + TAG_AT);
+        code.drop_unless_any(self.tags.iter().take(self.count).map(|tag| tag.swap_bytes()));
+        code.finish()
     }
 
     fn program(&self, cast: Cast) -> Vec<SockFilter> {
@@ -91,6 +149,7 @@ impl HeaderFilter {
 // linux/bpf_common.h, linux/filter.h, linux/if_packet.h
 const LD: u16 = 0x00;
 const WORD: u16 = 0x00;
+const HALF: u16 = 0x08;
 const BYTE: u16 = 0x10;
 const ABS: u16 = 0x20;
 const LEN: u16 = 0x80;
@@ -101,8 +160,11 @@ const JGE: u16 = 0x35;
 const RET: u16 = 0x06;
 const AUX_OFF: u32 = -0x1000_i32 as u32;
 const AUX_PACKET_TYPE: u32 = 4;
+const AUX_INTERFACE: u32 = 8;
+const AUX_VLAN_TAG: u32 = 44;
 const NETWORK_OFF: u32 = -0x10_0000_i32 as u32;
 const PACKET_HOST: u32 = 0;
+const PACKET_BROADCAST: u32 = 1;
 const PACKET_LOOPBACK: u32 = 5;
 
 /// A filter under construction; every test either goes on or ends in "drop".

@@ -12,7 +12,7 @@ use super::raw::{Raw, RawTiming};
 use super::suggest::did_you_mean;
 use super::values;
 use super::{Keys, Log, Rule, Source, StopFailure, files, keys};
-pub use link::PORT;
+pub use link::{ETHERTYPE, PORT};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::{TOP, Table, keys_of};

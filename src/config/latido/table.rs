@@ -15,7 +15,22 @@ const KEYS: [(&str, &[&str]); 11] = [
     ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe", "takeover_max"]),
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
-    ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
+    (
+        "[[link]]",
+        &[
+            "udp",
+            "ethernet",
+            "serial",
+            "interface",
+            "port",
+            "group",
+            "ttl",
+            "peers",
+            "vlan",
+            "ethertype",
+            "baud",
+        ],
+    ),
     ("[[group]]", &["name", "prefer", "failback", "resources"]),
     (
         "[[fence]]",

@@ -1,0 +1,7 @@
+//! Pairs that live on raw Ethernet, or on a null-modem cable, alone: the whole program, in network
+//! namespaces; needs root.
+#![cfg(target_os = "linux")]
+mod alone;
+mod scene;
+#[path = "../world/mod.rs"]
+mod world;
