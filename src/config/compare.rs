@@ -3,7 +3,9 @@
 //! Two nodes must agree on what is cluster-wide: nodes, times, rule, groups. Links, devices, paths
 //! and the log are each node's own.
 use super::check::format_prefixed;
-use super::{Address, Config, Failback, Group, Kind, Resource, Rule, StopFailure, format_duration};
+use super::{
+    Address, Config, Failback, Group, Kind, Medium, Resource, Rule, StopFailure, format_duration,
+};
 use sha2::{Digest, Sha256};
 
 impl Config {
@@ -176,6 +178,18 @@ pub fn differences(a: &Config, b: &Config) -> Vec<String> {
             lines.push(format!("{what}: `{value}` in {here}, but `{other}` in {there}"));
         }
     }
+    if another_order(a, b) {
+        let names = |config: &Config| {
+            let names: Vec<&str> = config.links.iter().map(|link| link.name.as_str()).collect();
+            names.join(", ")
+        };
+        lines.push(format!(
+            "the order of the links: `{}` in {here}, but `{}` in {there}; a link is known by its \
+             place in the list",
+            names(a),
+            names(b)
+        ));
+    }
     for (one, two) in [(a, b), (b, a)] {
         let accepted =
             two.keys.keys.iter().any(|key| one.keys.keys.contains(key) && key.0 == one.keys.active);
@@ -185,4 +199,30 @@ pub fn differences(a: &Config, b: &Config) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Whether both list the same links, but in another order: each would take a peer's word on one
+/// for its word on another. Links that only one of them has are its own affair.
+fn another_order(a: &Config, b: &Config) -> bool {
+    let differ = |mut ours: Vec<String>, mut theirs: Vec<String>| {
+        let differ = ours != theirs;
+        ours.sort();
+        theirs.sort();
+        differ && ours == theirs
+    };
+    let names = |config: &Config| config.links.iter().map(|link| link.name.clone()).collect();
+    // Interfaces and devices may be called otherwise there.
+    let ends = |config: &Config| config.links.iter().map(|link| both_ends(&link.medium)).collect();
+    differ(names(a), names(b)) || differ(ends(a), ends(b))
+}
+
+/// What the two ends of a link have in common.
+fn both_ends(medium: &Medium) -> String {
+    match medium {
+        Medium::Broadcast { port, .. } => format!("broadcast {port}"),
+        Medium::Multicast { port, group, .. } => format!("multicast {group} {port}"),
+        Medium::Unicast { port, .. } => format!("unicast {port}"),
+        Medium::Ethernet { vlan, ethertype, .. } => format!("ethernet {vlan:?} {ethertype}"),
+        Medium::Serial { baud, .. } => format!("serial {baud}"),
+    }
 }

@@ -269,6 +269,9 @@ fn build<'a>(
     ethertype: u16,
     frame: &[u8],
 ) -> Option<&'a [u8]> {
+    if frame.len() > FRAME_MAX {
+        return None;
+    }
     let [to, from] = ends;
     let mut whole = EthernetFrame::new_unchecked(&mut buffer[..]);
     whole.set_dst_addr(to);
@@ -307,4 +310,88 @@ fn parse(bytes: &[u8], ethertype: u16) -> Option<&[u8]> {
     let length = usize::from(u16::from_be_bytes([high, low]));
     let wanted = [one, two] == MARK && (1..=FRAME_MAX).contains(&length);
     rest.get(..length).filter(|_| wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ETHERTYPE;
+    use proptest::prelude::*;
+
+    const ENDS: [EthernetAddress; 2] =
+        [EthernetAddress([0xFF; 6]), EthernetAddress([2, 0, 0, 0, 0, 1])];
+
+    fn built(vlan: Option<u16>, frame: &[u8]) -> Option<Vec<u8>> {
+        // What was there before does not matter.
+        let mut buffer = [0xEE; LONGEST];
+        build(&mut buffer, ENDS, vlan, ETHERTYPE, frame).map(<[u8]>::to_vec)
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let plain = built(None, &[0xAB; 39]).expect("fits");
+        let mut expected = vec![0xFF; 6];
+        expected.extend([2, 0, 0, 0, 0, 1, 0x88, 0xB5, b'L', 1, 0, 39]);
+        expected.extend([0xAB; 39]);
+        expected.resize(60, 0);
+        assert_eq!(plain, expected, "filled up with zeros");
+        let tagged = built(Some(42), &[0xAB; 100]).expect("fits");
+        assert_eq!(tagged[12..18], [0x81, 0, 0xC0, 42, 0x88, 0xB5]);
+        assert_eq!(tagged.len(), 14 + 4 + 4 + 100);
+        assert_eq!(built(Some(42), &[0xAB; 39]).map(|frame| frame.len()), Some(64));
+        assert_eq!(built(None, &[0; FRAME_MAX]).map(|frame| frame.len()), Some(18 + FRAME_MAX));
+        assert!(built(None, &[0; FRAME_MAX + 1]).is_none(), "too long");
+    }
+
+    /// Mostly like ours, so that every test of the parser is reached.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let noise = || prop::collection::vec(any::<u8>(), 0..1400);
+        let like = (noise(), prop_oneof![Just(MARK), any::<[u8; 2]>()], any::<u16>(), any::<u16>());
+        prop_oneof![
+            noise(),
+            like.prop_map(|(noise, mark, length, share)| {
+                // Often just about what is there.
+                let length =
+                    if share % 2 == 0 { length } else { (noise.len() as u16) ^ (length & 3) };
+                let head = [&[0xFF; 12][..], &ETHERTYPE.to_be_bytes(), &mark];
+                [&head.concat()[..], &length.to_be_bytes(), &noise].concat()
+            })
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 2000, failure_persistence: None, ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_bytes_are_a_frame_as_long_as_they_say_or_none(bytes in bytes()) {
+            if let Some(frame) = parse(&bytes, ETHERTYPE) {
+                let said = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+                prop_assert_eq!(&bytes[12..16], &[0x88, 0xB5, b'L', 1]);
+                prop_assert!((1..=FRAME_MAX).contains(&said));
+                prop_assert_eq!(frame, &bytes[18..18 + said]);
+            } else if bytes.len() >= 18 && bytes[12..16] == [0x88, 0xB5, b'L', 1] {
+                let said = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+                prop_assert!(said == 0 || said > FRAME_MAX || bytes.len() < 18 + said);
+            }
+        }
+
+        #[test]
+        fn what_was_built_is_parsed_and_padding_is_no_part_of_it(
+            frame in prop::collection::vec(any::<u8>(), 1..=FRAME_MAX),
+            vlan in prop::option::of(1..=4094u16),
+            more in 0..64usize,
+        ) {
+            let mut whole = built(vlan, &frame).expect("fits");
+            prop_assert!(whole.len() >= SHORTEST);
+            if vlan.is_some() {
+                // As the kernel does.
+                whole.drain(12..16);
+            }
+            whole.resize(whole.len() + more, 0x5A);
+            prop_assert_eq!(parse(&whole, ETHERTYPE), Some(&frame[..]));
+            prop_assert_eq!(parse(&whole, ETHERTYPE + 1), None);
+        }
+    }
 }

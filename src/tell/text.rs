@@ -233,7 +233,10 @@ fn peer_link(node: NodeId, link: LinkId, state: LinkState, names: &Names) -> Sen
         LinkState::Up => say(Level::Notice, format!("link {link} to {node} works both ways")),
         LinkState::OneWay => say(
             Level::Warning,
-            format!("link {link} to {node} works one way only: look at its cable and firewalls"),
+            format!(
+                "link {link} to {node} works one way only: look at its cable and firewalls; if \
+                 several do at once, at the order of the links in both configurations"
+            ),
         ),
         LinkState::Down => say(
             Level::Warning,
@@ -457,7 +460,8 @@ mod tests {
             (
                 Event::PeerLink(node(0), link, LinkState::OneWay),
                 Level::Warning,
-                "link /dev/ttyUSB0 to debian works one way only: look at its cable and firewalls",
+                "link /dev/ttyUSB0 to debian works one way only: look at its cable and firewalls; \
+                 if several do at once, at the order of the links in both configurations",
             ),
             (
                 Event::Stopping(group, StopReason::Rival(node(0))),

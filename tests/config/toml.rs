@@ -351,3 +351,37 @@ fn raw_ethernet_links_of_one_interface_are_told_apart() {
         ["eth1 ethernet".to_owned(), vlan("0x88b5"), vlan("0x88b6"), "/dev/ttyUSB0".to_owned()];
     assert_eq!(names, expected);
 }
+
+#[test]
+fn the_same_links_in_another_order_are_a_difference() {
+    const ETH0: &str = "[[link]]\nudp = \"broadcast\"\ninterface = \"eth0\"";
+    const ETH1: &str = "[[link]]\nudp = \"broadcast\"\ninterface = \"eth1\"";
+    const LAN: &str = "[[link]]\nudp = \"broadcast\"\ninterface = \"enp3s0\"";
+    const RAW: &str = "[[link]]\nethernet = \"eth1\"";
+    const TTY: &str = "[[link]]\nserial = \"/dev/ttyS0\"";
+    const USB: &str = "[[link]]\nserial = \"/dev/ttyUSB0\"";
+    let start = TOML.find("[[link]]").expect("links");
+    let end = TOML.find("[[group]]").expect("groups");
+    let load = |links: &[&str]| {
+        let text = format!("{}{}\n{}", &TOML[..start], links.join("\n"), &TOML[end..]);
+        Dir::toml(&text).1
+    };
+    for (one, two, same) in [
+        (&[ETH0, TTY][..], &[ETH0, TTY][..], true),
+        (&[ETH0, TTY], &[LAN, USB], true),
+        (&[ETH0, ETH1], &[LAN, ETH0], true),
+        (&[ETH0, RAW, TTY], &[ETH0, RAW], true),
+        (&[ETH0, TTY], &[TTY, ETH0], false),
+        (&[ETH0, TTY], &[USB, LAN], false),
+        (&[ETH0, ETH1], &[ETH1, ETH0], false),
+        (&[ETH0, RAW, TTY], &[ETH0, USB, RAW], false),
+    ] {
+        let (here, there) = (load(one), load(two));
+        let (here, there) = (good(&here), good(&there));
+        assert_eq!(here.digest(), there.digest(), "links are each node's own");
+        let lines = differences(here, there);
+        assert_eq!(lines.is_empty(), same, "{one:?} {two:?}: {lines:?}");
+        let order = |line: &String| line.contains("the order of the links");
+        assert!(lines.iter().all(order), "{lines:?}");
+    }
+}

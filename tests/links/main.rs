@@ -2,6 +2,10 @@
 //! namespaces; needs root.
 #![cfg(target_os = "linux")]
 mod alone;
+mod figures;
+mod firewall;
+mod order;
 mod scene;
+mod wire;
 #[path = "../world/mod.rs"]
 mod world;

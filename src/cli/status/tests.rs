@@ -170,6 +170,23 @@ fn every_state_that_needs_somebody_is_a_problem() {
 }
 
 #[test]
+fn links_that_are_taken_for_each_other_are_one_problem() {
+    let mut report = well();
+    let links = &mut report.nodes[0].links;
+    links.iter_mut().for_each(|link| link.state = "one-way".into());
+    let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+    assert!(names.len() > 1, "{names:?}");
+    let found = problems(&report);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(names.iter().all(|name| found[0].contains(name)), "{found:?}");
+    assert!(found[0].contains("another order") && found[0].contains("latido check"), "{found:?}");
+    // One that works proves nothing of the others; one that is silent is silent.
+    report.nodes[0].links[0].state = "up".into();
+    let found = problems(&report);
+    assert!(found.iter().all(|problem| problem.contains("Look at its cable")), "{found:?}");
+}
+
+#[test]
 fn eight_nodes_and_links_stay_within_80_columns() {
     let mut report = well();
     let links = report.nodes[0].links.clone();
