@@ -33,7 +33,7 @@ fn rules_for_ip_stop_udp_and_no_raw_ethernet() {
     for node in ["pi", "laptop"] {
         for hook in ["input", "output", "forward"] {
             let hooked = format!("type filter hook {hook} priority 0; policy drop;");
-            nft(&bare, node, &format!("table inet shut {{ chain {hook} {{ {hooked} }} }}"));
+            nft(&bare, node, &format!("table inet shut {{ chain {hook} {{ {hooked} }}; }}"));
         }
     }
     seen(["down", "up", "up", "up"]);
@@ -41,7 +41,7 @@ fn rules_for_ip_stop_udp_and_no_raw_ethernet() {
     // A filter of the interface itself stands below IP; a tagged link listens before it.
     let hooked = "type filter hook ingress device eth1 priority 0; policy drop;";
     for node in ["pi", "laptop"] {
-        nft(&bare, node, &format!("table netdev shut {{ chain ingress {{ {hooked} }} }}"));
+        nft(&bare, node, &format!("table netdev shut {{ chain ingress {{ {hooked} }}; }}"));
     }
     seen(["down", "down", "up", "up"]);
     bare.settled(GROUP, "pi");
