@@ -1,5 +1,9 @@
 //! A pair with one link only, no IP address between its nodes, and the power of one cut.
-use crate::scene::{Bare, GROUP, SERVED, forget_ip, link};
+use crate::scene::{Bare, DEAD, GROUP, SERVED, forget_ip, link};
+use crate::world::{PROGRAM, SOON};
+use latido::lab::Pair;
+use latido::lab::pair::{Expect, Link, Settings};
+use std::path::Path;
 
 /// The power of the owner is cut: the other takes over and clients are answered. It comes back,
 /// and the two agree again.
@@ -33,4 +37,19 @@ fn on_raw_ethernet() {
 #[test]
 fn on_a_null_modem_cable() {
     lives_and_takes_over(&link("serial = \"{serial}\"\nbaud = 115200"));
+}
+
+#[test]
+fn pairs_of_the_laboratory_have_any_one_kind_of_link() {
+    for links in [vec![Link::Ethernet(None)], vec![Link::Ethernet(Some(42))], vec![Link::Serial]] {
+        let settings = Settings { dead: DEAD, links, ..Settings::default() };
+        let pair = Pair::start(Path::new(PROGRAM), &settings).unwrap_or_else(|why| panic!("{why}"));
+        let owner = pair.ready(SOON).unwrap_or_else(|why| panic!("{why}"));
+        let other = pair.peer_of(&owner);
+        let cut = |pair: &Pair| pair.lab.node(&owner).power_cut().map(drop);
+        let step = pair.step("power cut", &Expect::Owner(other.clone()), cut);
+        let step = step.unwrap_or_else(|why| panic!("{:?}: {why}", settings.links));
+        assert_eq!(step.owners, [Some(owner), Some(other)]);
+        assert_eq!(step.missed.order.last(), step.owners[1].as_ref(), "{:?}", settings.links);
+    }
 }

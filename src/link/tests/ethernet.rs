@@ -6,7 +6,11 @@ use crate::platform::packet;
 const OTHER_TYPE: u16 = 0x88B6;
 
 fn ethernet(vlan: Option<u16>, peers: &[Mac]) -> Link {
-    let (interface, peers) = ("eth0".into(), peers.to_vec());
+    on("eth0", vlan, peers)
+}
+
+fn on(interface: &str, vlan: Option<u16>, peers: &[Mac]) -> Link {
+    let (interface, peers) = (interface.into(), peers.to_vec());
     link("ethernet", Medium::Ethernet { interface, vlan, peers, ethertype: ETHERTYPE })
 }
 
@@ -281,9 +285,7 @@ fn another_name_or_address_is_another_link() {
 fn what_cannot_carry_frames_is_named_with_the_cure() {
     let (one, _two, _) = bare_pair();
     let refused = |interface: &str| {
-        let (interface, peers) = (interface.to_owned(), Vec::new());
-        let medium = Medium::Ethernet { interface, vlan: None, peers, ethertype: ETHERTYPE };
-        let link = link("ethernet", medium);
+        let link = on(interface, None, &[]);
         one.run(move || Port::open(&link, &FILTER)).expect_err("refused").to_string()
     };
     let why = refused("eth7");
@@ -332,4 +334,54 @@ fn sockets_are_prepared_for_a_busy_machine_and_for_scripts() {
     assert_eq!(socket.recv_buffer_size().expect("size"), 2 << 20);
     let fixed = socket.detach_filter().expect_err("the filter is locked");
     assert_eq!(fixed.kind(), std::io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn a_macvlan_hears_the_network_but_not_the_card_below_it() {
+    let (one, two, _) = bare_pair();
+    one.ip("link add mv0 link eth0 type macvlan mode bridge");
+    one.ip("link set mv0 up");
+    for vlan in [None, Some(42)] {
+        let mut above = one.open(&on("mv0", vlan, &[]));
+        let (mut below, mut there) =
+            (one.open(&ethernet(vlan, &[])), two.open(&ethernet(vlan, &[])));
+        assert_eq!(there.send(&frame(1, 100)), Sent::Done);
+        assert_eq!(await_frame(&mut below), Ok(frame(1, 100)));
+        assert_eq!(await_frame(&mut above), Ok(frame(1, 100)));
+        assert_eq!(above.send(&frame(2, 100)), Sent::Done);
+        assert_eq!(await_frame(&mut there), Ok(frame(2, 100)));
+        assert!(drain(&mut below).is_empty() && drain(&mut above).is_empty());
+    }
+}
+
+/// By hand, where there are these modules: `cargo test --features _sim --lib modules -- --ignored`.
+#[test]
+#[ignore = "needs the kernel modules 8021q and bonding"]
+fn vlans_with_an_interface_of_their_own_and_bonds_work_as_well_with_modules() {
+    let (one, two, _) = bare_pair();
+    one.ip("link add link eth0 name eth0.42 type vlan id 42");
+    one.ip("link set eth0.42 up");
+    let (plain, tagged, own) =
+        (ethernet(None, &[]), ethernet(Some(42), &[]), on("eth0.42", None, &[]));
+    // The interface of the VLAN is given the frames; whoever asks for the tag hears them too.
+    let mut own = [one.open(&plain), one.open(&own)];
+    let mut there = [two.open(&plain), two.open(&tagged)];
+    each_hears_its_own(&mut own, &mut there);
+    each_hears_its_own(&mut there, &mut own);
+    let mut here = [one.open(&plain), one.open(&tagged)];
+    each_hears_its_own(&mut here, &mut there);
+    each_hears_its_own(&mut there, &mut here);
+
+    two.ip("link add bond0 type bond mode active-backup");
+    two.ip("link set eth0 down");
+    two.ip("link set eth0 master bond0");
+    two.ip("link set bond0 up");
+    let links = [on("bond0", None, &[]), on("bond0", Some(42), &[])];
+    let mut bonded = links.each_ref().map(|link| two.open(link));
+    await_carrier(&mut here[0], &mut bonded[0]);
+    each_hears_its_own(&mut here, &mut bonded);
+    each_hears_its_own(&mut bonded, &mut here);
+    let link = ethernet(None, &[]);
+    let why = two.run(move || Port::open(&link, &FILTER)).expect_err("a port of it").to_string();
+    assert!(why.contains("port of bond0") && why.contains("ethernet = \"bond0\""), "{why}");
 }
