@@ -101,11 +101,7 @@ impl HeaderFilter {
         // First what tells other traffic apart, in the fewest steps.
         code.load(HALF, ETHERTYPE_AT);
         code.drop_unless(JEQ, u32::from(form.ethertype));
-        // The kernel has taken the tag off before we see the frame. Without a tag this is zero;
-        // so it is with a priority tag, which belongs to no VLAN.
-        code.load(HALF, AUX_OFF + AUX_VLAN_TAG);
-        code.push(ALU_AND, 0, 0, 0x0FFF);
-        code.drop_unless(JEQ, u32::from(form.vlan.unwrap_or(0)));
+        code.drop_unless_vlan(form.vlan);
         // Of a VLAN that has an interface of its own here, which was given the frame.
         code.load(WORD, AUX_OFF + AUX_INTERFACE);
         code.drop_unless(JEQ, index);
@@ -162,6 +158,7 @@ const AUX_OFF: u32 = -0x1000_i32 as u32;
 const AUX_PACKET_TYPE: u32 = 4;
 const AUX_INTERFACE: u32 = 8;
 const AUX_VLAN_TAG: u32 = 44;
+const AUX_VLAN_PRESENT: u32 = 48;
 const NETWORK_OFF: u32 = -0x10_0000_i32 as u32;
 const PACKET_HOST: u32 = 0;
 const PACKET_BROADCAST: u32 = 1;
@@ -204,6 +201,20 @@ impl Program {
     fn drop_if(&mut self, test: u16, value: u32) {
         self.push(test, 0, 1, value);
         self.push(RET, 0, 0, 0);
+    }
+
+    /// Drops what bears another VLAN's tag, which the kernel has taken off before we see the frame.
+    /// A priority tag, with VLAN 0, is none.
+    fn drop_unless_vlan(&mut self, vlan: Option<u16>) {
+        // Linux 4.20 to 6.1 leave the tag of a frame whose tag has been dealt with where it was.
+        self.load(BYTE, AUX_OFF + AUX_VLAN_PRESENT);
+        match vlan {
+            Some(_) => self.drop_unless(JEQ, 1),
+            None => self.push(JEQ, 4, 0, 0),
+        }
+        self.load(HALF, AUX_OFF + AUX_VLAN_TAG);
+        self.push(ALU_AND, 0, 0, 0x0FFF);
+        self.drop_unless(JEQ, u32::from(vlan.unwrap_or(0)));
     }
 
     /// Drops what was sent to a broadcast or multicast address. The packet type alone does not
