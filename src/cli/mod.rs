@@ -3,6 +3,7 @@ pub mod check;
 mod command;
 pub mod demo;
 mod fence;
+mod key;
 pub mod keygen;
 pub mod migrate;
 mod run;
@@ -78,6 +79,7 @@ enum Command {
     /// See a pair fail over on this machine: nothing to configure, nothing left behind.
     Demo(demo::Args),
     Keygen(keygen::Args),
+    Key(key::Args),
     Witness(witness::Args),
 }
 
@@ -112,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
+        Command::Key(args) => key::run(&args),
         Command::Witness(args) => witness::run(&args),
     }
 }

@@ -15,11 +15,12 @@ pub mod lease;
 mod migrate;
 mod raw;
 mod references;
+mod rotation;
 mod suggest;
 mod values;
 mod witness;
 
-pub(crate) use compare::{describe, rule_name};
+pub(crate) use compare::{describe, other_spelling, rule_name};
 pub use compare::{differences, name_hash, tag_of};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
@@ -31,6 +32,8 @@ pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use latido::PORT;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
+pub use rotation::KeyFile;
+pub(crate) use rotation::source_of;
 pub use values::format_duration;
 pub use witness::{CLUSTERS_MAX, Ward, WitnessConfig};
 
