@@ -5,6 +5,7 @@ pub mod demo;
 mod fence;
 mod key;
 pub mod keygen;
+mod link;
 pub mod migrate;
 mod run;
 mod status;
@@ -80,6 +81,7 @@ enum Command {
     Demo(demo::Args),
     Keygen(keygen::Args),
     Key(key::Args),
+    Link(link::Args),
     Witness(witness::Args),
 }
 
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
         Command::Key(args) => key::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::Witness(args) => witness::run(&args),
     }
 }

@@ -29,7 +29,7 @@ pub use fence::{
 };
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
-pub use latido::PORT;
+pub use latido::{PORT, link_of};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
 pub use rotation::KeyFile;
@@ -193,6 +193,16 @@ pub enum Medium {
         /// Speed in baud.
         baud: u32,
     },
+}
+
+/// The network interface of a link; `None`: it is on none.
+pub fn interface_of(medium: &Medium) -> Option<&str> {
+    match medium {
+        Medium::Broadcast { interface, .. }
+        | Medium::Multicast { interface, .. }
+        | Medium::Unicast { interface, .. } => Some(interface),
+        Medium::Serial { .. } => None,
+    }
 }
 
 /// Resources that move together.
