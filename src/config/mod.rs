@@ -136,6 +136,14 @@ pub struct Keys {
     pub keys: Vec<(u8, [u8; 32])>,
 }
 
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.keys.iter_mut().for_each(|key| key.1.fill(0));
+        // The stores must not be left out because nobody reads them.
+        std::hint::black_box(&self.keys);
+    }
+}
+
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ids: Vec<u8> = self.keys.iter().map(|key| key.0).collect();

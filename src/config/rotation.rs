@@ -340,7 +340,8 @@ mod tests {
         assert_eq!(added, format!("{text}2 {}\n", "ab".repeat(32)));
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         // The other node takes it from a copy.
-        let other = KeyFile { text: text.clone(), ..KeyFile::of(&source).expect("reads") };
+        let mut other = KeyFile::of(&source).expect("reads");
+        other.text.clone_from(&text);
         assert_eq!(other.news(&added), Ok(format!("2 {}", "ab".repeat(32))));
         assert!(other.news(&text).expect_err("nothing new").contains("not here already"));
         let clash = added.replace("ab", "cd");

@@ -256,6 +256,10 @@ impl Cluster {
 
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
+        if self.cloned {
+            // Nothing is sent any more.
+            return self.due;
+        }
         let beat = if self.urgent || self.next_beat <= self.now {
             // A frame was held back because its sequence number would have repeated.
             Instant::from_micros(self.sent) + Duration::from_micros(1)

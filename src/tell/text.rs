@@ -433,6 +433,7 @@ mod tests {
 
     fn names() -> Names {
         Names {
+            cluster: String::new(),
             nodes: vec!["debian".into(), "pi".into()],
             links: vec!["eth0 broadcast".into(), "/dev/ttyUSB0".into()],
             groups: vec!["ftp".into()],

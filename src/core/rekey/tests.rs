@@ -150,6 +150,42 @@ fn a_trial_tells_who_has_the_key_itself_and_costs_nobody_a_heartbeat() {
 }
 
 #[test]
+fn a_test_of_a_link_is_answered_and_never_taken_for_the_node() {
+    let (mut pair, now) = met(keys(1, &[1]), keys(1, &[1]));
+    let us = pair[0].status().incarnation;
+    // It even echoes what we sent last, as only a newcomer may that replaces the known one.
+    let frame_of = |sequence: u64, testing: bool| {
+        let header =
+            Header { key: 1, tag: 1, node: node(1), incarnation: Incarnation(4711), sequence };
+        let echo = crate::core::wire::Heard {
+            node: node(0),
+            incarnation: us,
+            sequence: pair[0].sent,
+            age: 0,
+            links: LinkSet(1),
+        };
+        let flags = crate::core::wire::NodeFlags::default().with_testing(testing);
+        let body = Body { flags, heard: [echo].into_iter().collect(), ..Body::default() };
+        let mut frame = [0; FRAME_MAX];
+        let len = keys(1, &[1]).seal(&header, &body, &mut frame).unwrap();
+        frame[..len].to_vec()
+    };
+    let (test, newcomer) = (frame_of(5, true), frame_of(6, false));
+    let at = Instant::from_micros(now + 5_000);
+    pair[0].handle(at, Input::Frame { link: LINK, bytes: &test });
+    let (frames, events, _) = drained(&mut pair[0]);
+    let header = Header::decode(&frames[0]).unwrap();
+    let mut clear = [0; FRAME_MAX];
+    let text = keys(1, &[1]).open(&header, &frames[0], &mut clear).unwrap().to_vec();
+    let heard = Body::decode(&text).unwrap().heard;
+    assert!(heard.iter().any(|it| it.incarnation == Incarnation(4711) && it.sequence == 5));
+    assert_eq!(pair[0].peers[1].incarnation, Some(Incarnation(78)), "{events:?}");
+    // The same without the flag is a daemon that started anew.
+    pair[0].handle(at, Input::Frame { link: LINK, bytes: &newcomer });
+    assert_eq!(pair[0].peers[1].incarnation, Some(Incarnation(4711)));
+}
+
+#[test]
 fn heartbeats_in_step_do_not_hide_an_answer() {
     for phase in (0..INTERVAL).step_by(500) {
         let start = 1_000_000;
