@@ -3,6 +3,7 @@ use super::Hands;
 use crate::config::{Config, Kind};
 use crate::platform::gate::{self, Tag};
 use crate::platform::netlink::Socket;
+use crate::platform::virtual_mac;
 use crate::runtime::{NotedAddress, noted_addresses};
 use crate::tell::{Level, stderr};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,8 @@ fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
         let name = link.map_or("?", |link| link.name.as_str());
         let ours = wanted.iter().any(|noted| {
             noted.address == address.address
-                && noted.interface.as_deref().is_none_or(|wanted| wanted == name)
+                && (noted.interface.as_deref().is_none_or(|wanted| wanted == name)
+                    || link.is_some_and(virtual_mac::is_ours))
         });
         if !ours {
             continue;
@@ -89,6 +91,15 @@ fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
             Ok(true) => removed.push(format!("{} ({name})", address.address)),
             Ok(false) => {}
             Err(error) => trouble.push(error.to_string()),
+        }
+    }
+    // What had a virtual MAC's address has none any more, whoever took that off.
+    let left = socket.addresses().map_err(|error| error.to_string())?;
+    for link in links.iter().filter(|link| virtual_mac::is_ours(link)) {
+        if !left.iter().any(|address| address.index == link.index)
+            && let Err(why) = virtual_mac::remove_link(&mut socket, link)
+        {
+            trouble.push(why);
         }
     }
     if trouble.is_empty() { Ok(removed) } else { Err(trouble.join("; ")) }

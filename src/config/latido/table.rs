@@ -16,7 +16,10 @@ const KEYS: [(&str, &[&str]); 11] = [
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
     ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
-    ("[[group]]", &["name", "prefer", "failback", "resources"]),
+    (
+        "[[group]]",
+        &["name", "prefer", "failback", "resources", "reannounce", "announce_check", "neighbours"],
+    ),
     (
         "[[fence]]",
         &[
