@@ -117,9 +117,18 @@ impl Asker {
     pub(super) fn ping(
         self,
         socket: &packet::Socket,
+        neighbour: (Ipv4Addr, [u8; 6]),
+        number: (u16, u16),
+    ) -> io::Result<()> {
+        socket.send(self.index, self.echo(&mut [0; FRAME_MAX], neighbour, number))
+    }
+
+    fn echo(
+        self,
+        buffer: &mut [u8; FRAME_MAX],
         (neighbour, mac): (Ipv4Addr, [u8; 6]),
         (ident, seq_no): (u16, u16),
-    ) -> io::Result<()> {
+    ) -> &[u8] {
         let icmp = Icmpv4Repr::EchoRequest { ident, seq_no, data: b"latido" };
         let ip = Ipv4Repr {
             src_addr: self.address,
@@ -128,7 +137,6 @@ impl Asker {
             payload_len: icmp.buffer_len(),
             hop_limit: 1,
         };
-        let mut buffer = [0; FRAME_MAX];
         let length = ETHERNET_HEADER + ip.buffer_len() + icmp.buffer_len();
         let mut frame = EthernetFrame::new_unchecked(&mut buffer[..length]);
         let ethernet = EthernetRepr {
@@ -141,7 +149,7 @@ impl Asker {
         let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
         ip.emit(&mut packet, &sums);
         icmp.emit(&mut Icmpv4Packet::new_unchecked(packet.payload_mut()), &sums);
-        socket.send(self.index, &buffer[..length])
+        &buffer[..length]
     }
 
     /// Whether a frame is an answer to such a ping that came to where the asker lives; whose, and
@@ -194,4 +202,53 @@ fn advertisement(buffer: &mut [u8; FRAME_MAX], mac: EthernetAddress, address: Ip
         &ChecksumCapabilities::default(),
     );
     &buffer[..length]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
+    const NEIGHBOURS_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+    fn asker() -> Asker {
+        Asker { index: 2, mac: [2, 0, 0, 0, 0, 20], address: Ipv4Addr::new(192, 168, 0, 20) }
+    }
+
+    /// What the neighbour answers, to this Ethernet address.
+    fn reply(to: [u8; 6]) -> Vec<u8> {
+        let theirs = Asker { index: 2, mac: NEIGHBOURS_MAC, address: NEIGHBOUR };
+        let mut buffer = [0; FRAME_MAX];
+        let mut frame = theirs.echo(&mut buffer, (asker().address, to), (7, 3)).to_vec();
+        frame[ETHERNET_HEADER + 20] = 0;
+        frame
+    }
+
+    #[test]
+    fn an_answer_counts_only_if_it_came_to_where_the_asker_lives() {
+        let ours = reply(asker().mac);
+        assert_eq!(asker().answer(&ours, 7), Some((NEIGHBOUR, 3)));
+        assert_eq!(asker().answer(&ours, 8), None, "of another question");
+        let elsewhere = reply([2, 0, 0, 0, 0, 21]);
+        assert_eq!(asker().answer(&elsewhere, 7), None, "to the former owner");
+        let other = Asker { address: Ipv4Addr::new(192, 168, 0, 22), ..asker() };
+        assert_eq!(other.answer(&ours, 7), None, "of another address");
+        let mut buffer = [0; FRAME_MAX];
+        let question = asker().echo(&mut buffer, (NEIGHBOUR, NEIGHBOURS_MAC), (7, 3)).to_vec();
+        assert_eq!(asker().answer(&question, 7), None, "a question is none");
+        for length in 0..ours.len() - 6 {
+            assert_eq!(asker().answer(&ours[..length], 7), None, "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_makes_it_panic(at in 0usize..48, byte: u8, cut in 0usize..60) {
+            let mut frame = reply(asker().mac);
+            frame[at] = byte;
+            frame.truncate(cut);
+            let _ = asker().answer(&frame, 7);
+        }
+    }
 }

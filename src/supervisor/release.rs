@@ -114,6 +114,38 @@ mod tests {
     use crate::runtime::RuntimeDir;
 
     #[test]
+    fn a_virtual_mac_goes_with_its_address_and_without_it() {
+        let noted = NotedAddress {
+            address: "192.0.2.20".parse().expect("address"),
+            interface: Some("lato0".into()),
+        };
+        std::thread::spawn(move || {
+            new_network().expect("needs CAP_SYS_ADMIN");
+            let mut socket = Socket::open().expect("netlink");
+            let veth = LinkKind::Veth { peer: "peer0", peer_namespace: None };
+            let index = socket.add_link("lato0", veth).expect("link");
+            socket.set_up(index, true).expect("on");
+            for there in [true, false] {
+                let parent = socket.link("lato0").expect("asked").expect("there");
+                let mac = [2, 1, 2, 3, 4, 5];
+                let (link, made) =
+                    virtual_mac::ensure(&mut socket, &parent, mac, noted.address).expect("made");
+                assert!(made && virtual_mac::is_ours(&link));
+                if there {
+                    let address = Address::new(link.index, noted.address, 32);
+                    socket.add_address(&address).expect("add");
+                }
+                let removed = remove(std::slice::from_ref(&noted)).expect("released");
+                assert_eq!(removed.len(), usize::from(there));
+                let links = socket.links().expect("list");
+                assert!(!links.iter().any(virtual_mac::is_ours), "{links:?}");
+            }
+        })
+        .join()
+        .expect("namespace");
+    }
+
+    #[test]
     fn noted_addresses_go_and_others_stay() {
         let dir = std::env::temp_dir().join(format!("latido-release-{}", std::process::id()));
         let runtime = RuntimeDir::open(&dir).expect("directory");
