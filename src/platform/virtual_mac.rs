@@ -159,3 +159,76 @@ pub fn remove_link(socket: &mut Socket, link: &Link) -> Result<(), String> {
 fn text(error: super::netlink::Error) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::platform::namespace::new_network;
+
+    const ONE: [u8; 6] = [2, 0, 1, 1, 1, 1];
+    const OTHER: [u8; 6] = [2, 0, 2, 2, 2, 2];
+
+    /// A namespace with a cable whose near end is switched on.
+    fn lab() -> (Socket, Link) {
+        new_network().expect("these tests need root: run them as root");
+        let mut socket = Socket::open().expect("netlink");
+        let veth = LinkKind::Veth { peer: "peer0", peer_namespace: None };
+        let index = socket.add_link("veth0", veth).expect("a cable");
+        socket.set_up(index, true).expect("on");
+        let link = socket.link_by_index(index).expect("asked").expect("there");
+        (socket, link)
+    }
+
+    fn below(socket: &mut Socket, link: &Link) -> [Option<u32>; 2] {
+        BELOW.map(|(setting, _)| socket.ipv4_setting(link.index, setting).expect("asked"))
+    }
+
+    #[test]
+    fn what_was_set_below_is_set_back_with_the_last_one() {
+        let (mut socket, parent) = lab();
+        let address = IpAddr::from([192, 0, 2, 20]);
+        socket.set_ipv4(parent.index, &[(Ipv4Setting::ArpAnnounce, 1)]).expect("set");
+        for (first, second) in [(ONE, OTHER), (OTHER, ONE)] {
+            let (link, made) = ensure(&mut socket, &parent, first, address).expect("made");
+            assert!(made && link.up && link.mac == Some(first));
+            assert!(!ensure(&mut socket, &parent, first, address).expect("there").1);
+            ensure(&mut socket, &parent, second, address).expect("made");
+            assert_eq!(below(&mut socket, &parent), [Some(1), Some(2)]);
+            let ours = OURS.map(|(setting, value)| {
+                (socket.ipv4_setting(link.index, setting).expect("asked"), Some(value))
+            });
+            assert!(ours.iter().all(|(is, wanted)| is == wanted), "{ours:?}");
+            assert_eq!(remove(&mut socket, first), Ok(true));
+            assert_eq!(below(&mut socket, &parent), [Some(1), Some(2)], "one is left");
+            assert_eq!(remove(&mut socket, second), Ok(true));
+            assert_eq!(below(&mut socket, &parent), [Some(0), Some(1)], "as before");
+            assert_eq!(remove(&mut socket, second), Ok(false));
+        }
+        // What somebody has set meanwhile is not ours to change.
+        ensure(&mut socket, &parent, ONE, address).expect("made");
+        socket.set_ipv4(parent.index, &[(Ipv4Setting::ArpIgnore, 2)]).expect("set");
+        remove(&mut socket, ONE).expect("removed");
+        assert_eq!(below(&mut socket, &parent), [Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_ours_is_left_alone() {
+        let (mut socket, parent) = lab();
+        socket.add_link(&name(ONE), LinkKind::Macvlan { parent: parent.index }).expect("made");
+        let refused = ensure(&mut socket, &parent, ONE, IpAddr::from([192, 0, 2, 20]));
+        assert!(refused.is_err_and(|why| why.contains("not ours")));
+        assert_eq!(remove(&mut socket, ONE), Ok(false));
+        assert!(socket.link(&name(ONE)).expect("asked").is_some());
+    }
+
+    #[test]
+    fn nothing_else_lives_on_it() {
+        let (mut socket, parent) = lab();
+        for address in [IpAddr::from([192, 0, 2, 20]), "2001:db8::20".parse().expect("one")] {
+            let (link, _) = ensure(&mut socket, &parent, ONE, address).expect("made");
+            let all = socket.addresses().expect("a list");
+            assert!(!all.iter().any(|one| one.index == link.index), "{all:?}");
+            remove(&mut socket, ONE).expect("removed");
+        }
+    }
+}

@@ -133,13 +133,34 @@ impl Held {
     }
 }
 
+/// No process has a higher number (`PID_MAX_LIMIT`); a process's further sockets do.
+const PROCESS_MAX: u32 = 4_194_304;
+
 /// Who did it, as far as that can be found out: a process's first netlink socket has its number.
 pub(super) fn culprit(port: u32) -> String {
+    if port == 0 {
+        return "by the kernel (the interface was switched off, the network's first address was \
+                removed, or it was not renewed in time)"
+            .into();
+    }
     match std::fs::read_to_string(format!("/proc/{port}/comm")) {
-        _ if port == 0 => "by the kernel (the interface was switched off, the network's first \
-                           address was removed, or it was not renewed in time)"
-            .into(),
         Ok(name) => format!("by {} (process {port})", name.trim_end()),
+        Err(_) if port > PROCESS_MAX => "by somebody else (a network manager?)".into(),
         Err(_) => format!("by somebody else (process {port}, which has ended)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_took_it_away_is_named() {
+        let me = std::process::id();
+        let comm = std::fs::read_to_string("/proc/self/comm").expect("a name");
+        assert_eq!(culprit(me), format!("by {} (process {me})", comm.trim_end()));
+        assert!(culprit(0).starts_with("by the kernel"));
+        assert!(culprit(u32::MAX - 4000).contains("somebody else"));
+        assert!(culprit(PROCESS_MAX).contains("which has ended"));
     }
 }

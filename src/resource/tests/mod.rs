@@ -1,6 +1,7 @@
 //! Whole groups against the real kernel, each test in a network namespace of its own.
 mod address;
 mod guard;
+mod learn;
 mod script;
 
 use super::*;
