@@ -94,6 +94,13 @@ impl Held {
         self.check_wanted = true;
     }
 
+    /// Nobody is told of it or asked about it any more. What was heard until now is forgotten: it
+    /// may be the voice of a rightful owner.
+    pub(super) fn be_silent(&mut self, now: u64) {
+        (self.ears, self.listen_at) = (None, now);
+        (self.check, self.check_wanted) = (None, false);
+    }
+
     /// It was announced: when is the next time?
     pub(super) fn announced(&mut self, now: u64) {
         let every = self.plan.wanted.announcing.every;

@@ -4,7 +4,8 @@
 //! What somebody takes away is put back as soon as the kernel tells of it, but never after a stop
 //! and never without a right: a stop removes an address from the list and from the machine under
 //! the group's lock, and under the same lock every renewal first looks whether the engine vouches
-//! for the group now. What slips between that look and the kernel's answer (a thread that was not
+//! for the group now. While a group is being stopped nothing of it is put back, announced or
+//! defended either, although the engine vouches for it until the stop is done. What slips between that look and the kernel's answer (a thread that was not
 //! scheduled for so long) is silenced by the lease gate, and removed in the next turn.
 use super::address::{Plan, lifetime};
 use super::announce;
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     rule: Rule,
     vouch: Arc<[AtomicU64]>,
     announce: AtomicU32,
+    /// Groups that are to be stopped, or are stopped: one bit each.
+    stopping: AtomicU32,
     /// The lease gate, if there is one.
     pub(super) cover: OnceLock<Cover>,
     quit: AtomicBool,
@@ -60,6 +63,7 @@ impl Shared {
             rule,
             vouch,
             announce: AtomicU32::new(0),
+            stopping: AtomicU32::new(0),
             cover: OnceLock::new(),
             quit: AtomicBool::new(false),
             wake: Wake::new()?,
@@ -83,6 +87,20 @@ impl Shared {
     pub(super) fn announce_again(&self, group: usize) {
         self.announce.fetch_or(1 << group, Ordering::AcqRel);
         self.wake.set();
+    }
+
+    /// The group is to be stopped, or (not) started or looked at after that.
+    pub(super) fn set_stopping(&self, group: usize, stopping: bool) {
+        let bit = 1 << group;
+        if stopping {
+            self.stopping.fetch_or(bit, Ordering::AcqRel);
+        } else {
+            self.stopping.fetch_and(!bit, Ordering::AcqRel);
+        }
+    }
+
+    fn is_stopping(&self, group: usize) -> bool {
+        self.stopping.load(Ordering::Acquire) >> group & 1 != 0
     }
 
     pub(super) fn quit(&self) {
@@ -152,6 +170,10 @@ impl Keeper {
                     next = next.min(self.withdraw(name, held, now));
                     continue;
                 }
+                if shared.is_stopping(index) {
+                    next = next.min(self.last_renewals(name, held, now)).min(until);
+                    continue;
+                }
                 self.keep(name, held, now);
                 self.listen(name, held, now);
                 self.check(name, held, now);
@@ -161,6 +183,22 @@ impl Keeper {
             }
         }
         (next, sockets)
+    }
+
+    /// What is still there stays until the stop comes to it; returns when to renew it again.
+    fn last_renewals(&mut self, group: &str, held: &mut Held, now: u64) -> u64 {
+        held.be_silent(now);
+        if now >= held.refresh_at {
+            held.refresh_at = now + REFRESH;
+            if held.missing.is_none()
+                && !held.moved
+                && let Err(error) = self.socket.replace_address(&held.plan.address)
+                && held.complain(now)
+            {
+                error!(target: "resource", "{group}: {error}");
+            }
+        }
+        held.refresh_at
     }
 
     /// Renews, puts back and announces what is due.
@@ -238,7 +276,7 @@ impl Keeper {
     /// Removes an address that nobody vouches for; returns when to look again.
     fn withdraw(&mut self, group: &str, held: &mut Held, now: u64) -> u64 {
         if held.missing != Some(Missing::Withdrawn) {
-            (held.check, held.check_wanted) = (None, false);
+            held.be_silent(now);
             match self.socket.delete_address(&held.plan.address) {
                 Ok(_) => {
                     held.missing = Some(Missing::Withdrawn);

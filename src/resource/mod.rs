@@ -204,6 +204,8 @@ impl Resources {
         if let Some(slots) = self.slots.get(group.index()) {
             slots.next.store(0, Ordering::Release);
             slots.put(&slots.stop, 0, job);
+            // After that: whoever clears it looks for a waiting stop next.
+            self.shared.set_stopping(group.index(), true);
         }
     }
 

@@ -130,9 +130,15 @@ impl<R: Fn(Report)> Worker<R> {
     pub(super) fn run(&mut self) {
         while !self.slots.quits() {
             let (job, outcome) = match self.slots.take() {
-                Some(Job::Start(job)) => (job, self.start()),
+                Some(Job::Start(job)) => {
+                    self.begin();
+                    (job, self.start())
+                }
                 Some(Job::Stop(job)) => (job, self.stop()),
-                Some(Job::Probe(job)) => (job, self.probe()),
+                Some(Job::Probe(job)) => {
+                    self.begin();
+                    (job, self.probe())
+                }
                 None => {
                     self.wait(None);
                     continue;
@@ -165,6 +171,14 @@ impl<R: Fn(Report)> Worker<R> {
 
     fn label(&self, resource: &Resource) -> String {
         format!("{}/{}", self.group.name, resource.name)
+    }
+
+    /// A start after a stop: the group's addresses are looked after again.
+    fn begin(&self) {
+        self.shared.set_stopping(self.id.index(), false);
+        if self.slots.stop_waits() {
+            self.shared.set_stopping(self.id.index(), true);
+        }
     }
 
     fn start(&mut self) -> Outcome {

@@ -59,6 +59,26 @@ fn what_is_stopped_while_it_is_deleted_and_put_back_stays_away() {
 }
 
 #[test]
+fn what_is_taken_away_in_the_middle_of_a_stop_is_not_put_back() {
+    let mut lab = Lab::new("middle");
+    let slow = lab.script("slow", "case $action in stop) sleep 1;; esac", Duration::from_secs(9));
+    lab.run(vec![address("192.168.7.20"), slow]);
+    assert_eq!(lab.start(), Outcome::Running);
+    let job = lab.ask(Resources::stop);
+    // The engine vouches on, until all is stopped: what is there is renewed.
+    std::thread::sleep(Duration::from_millis(500));
+    let there = lab.find("192.168.7.20").expect("stopped last");
+    assert!(lab.socket.delete_address(&there).expect("deleted"));
+    stays_away(&mut lab, "192.168.7.20");
+    assert_eq!(lab.outcome(job), Outcome::Stopped);
+    assert_eq!(lab.start(), Outcome::Running);
+    let there = lab.find("192.168.7.20").expect("there");
+    assert!(lab.socket.delete_address(&there).expect("deleted"));
+    wait_until("it is guarded again", || lab.find("192.168.7.20").is_some());
+    assert_eq!(lab.stop(), Outcome::Stopped);
+}
+
+#[test]
 fn what_nobody_vouches_for_any_more_is_not_put_back() {
     let mut lab = Lab::new("over");
     lab.run(vec![address("192.168.7.20")]);
