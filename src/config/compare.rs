@@ -181,6 +181,9 @@ fn describe_address(address: &Address) -> String {
     if let Some(broadcast) = address.broadcast {
         text.push_str(&format!(" broadcast {broadcast}"));
     }
+    if address.virtual_mac.is_some() {
+        text.push_str(" with a virtual MAC");
+    }
     text
 }
 

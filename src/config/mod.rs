@@ -2,6 +2,7 @@
 //!
 //! Everything above reads only [`Config`]; it is the same whether it came from `latido.toml` or
 //! from Heartbeat's `ha.cf`, `haresources` and `authkeys`.
+mod announcing;
 mod check;
 mod compare;
 mod diagnostic;
@@ -21,6 +22,7 @@ mod suggest;
 mod values;
 mod witness;
 
+pub use announcing::Announcing;
 pub(crate) use compare::{describe, other_spelling, rule_name};
 pub use compare::{differences, name_hash, tag_of};
 pub(crate) use diagnostic::colours;
@@ -297,6 +299,25 @@ pub struct Address {
     pub label: Option<String>,
     /// Broadcast address, when it is not the usual one.
     pub broadcast: Option<IpAddr>,
+    /// How its neighbours are told where it lives.
+    pub announcing: Announcing,
+    /// The Ethernet address that moves with it; `None`: it answers with its interface's.
+    pub virtual_mac: Option<[u8; 6]>,
+}
+
+impl Address {
+    /// An address of which nothing else is said.
+    pub fn new(address: IpAddr) -> Self {
+        Address {
+            address,
+            prefix: None,
+            interface: None,
+            label: None,
+            broadcast: None,
+            announcing: Announcing::default(),
+            virtual_mac: None,
+        }
+    }
 }
 
 /// Where the log goes besides stderr.

@@ -195,6 +195,7 @@ impl Ground<'_> {
             .map_err(say("cannot ask references and probe addresses"))?;
 
         let gate = LeaseGate::open(config, runtime.path(), teller);
+        gate.guard(&resources);
         let settings = settings::settings(config, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
@@ -320,7 +321,8 @@ fn resources(
         Source::Latido(_) => None,
     };
     let node = config.nodes.get(me).map_or("", String::as_str);
-    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
+    let who = crate::resource::Who { node, ha_dir, rule: config.rule };
+    Resources::with_priority(&config.groups, who, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
 

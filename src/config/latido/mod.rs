@@ -1,4 +1,5 @@
 //! `latido.toml` → `Raw`. Every key is known or an error.
+mod announcing;
 mod fence;
 mod group;
 mod link;
