@@ -91,7 +91,7 @@ fn write_link(text: &mut String, link: &Link) {
             text.push_str(&udp("unicast", interface, port));
             text.push_str(&format!("peers = [{}]\n", peers.join(", ")));
         }
-        Medium::Serial { device, baud } => {
+        Medium::Serial { device, baud, .. } => {
             text.push_str(&format!("serial = {}\nbaud = {baud}\n", quote_path(device)));
         }
     }

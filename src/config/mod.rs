@@ -12,6 +12,7 @@ mod identity;
 mod keys;
 mod latido;
 pub mod lease;
+pub mod line;
 mod migrate;
 mod raw;
 mod references;
@@ -29,6 +30,7 @@ pub use fence::{
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use latido::PORT;
+pub use line::{Bus, Direction, Flow, Line, Modem, Pace};
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
 pub use values::format_duration;
@@ -189,6 +191,8 @@ pub enum Medium {
         device: PathBuf,
         /// Speed in baud.
         baud: u32,
+        /// How it is wired and used.
+        line: Line,
     },
 }
 

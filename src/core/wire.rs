@@ -159,6 +159,8 @@ flags!(NodeFlags {
     ready, with_ready = 3;
     /// The sender is a witness: it votes, and owns nothing.
     witness, with_witness = 4;
+    /// The sender wants to be answered at once: somebody has hung up on it.
+    asks, with_asks = 5;
 });
 
 /// Hash of a name (CRC-32C): what a group or a witness is called in frames and memories.

@@ -3,13 +3,17 @@
 //! An [`Opener`] opens links in threads of its own and hands over [`Port`]s; the engine owns these,
 //! waits for them with epoll, and gives a lost one back. Nothing of a [`Port`] blocks or allocates
 //! once it is open, and nothing here knows what is in a frame.
+mod bus;
+mod lines;
 mod opener;
 mod serial;
+mod turn;
 mod udp;
 
 #[cfg(test)]
 mod tests;
 
+pub use lines::LinesSeen;
 pub use opener::Opener;
 
 use crate::config::{self, Medium};
@@ -41,6 +45,8 @@ pub enum Received {
     Frame(usize),
     /// Nothing more at the moment; the descriptor becomes readable when there is.
     Nothing,
+    /// The peer's modem lines have dropped (false), or are all up again. There may be frames too.
+    Lines(bool),
     /// The link is gone: hand the port to [`Opener::reopen`].
     Lost(Loss),
 }
@@ -155,8 +161,8 @@ impl Port {
             Medium::Unicast { interface, port, .. } => {
                 udp::Udp::unicast(interface, *port, peers, filter).map(Box::new).map(Kind::Udp)
             }
-            Medium::Serial { device, baud } => {
-                serial::Serial::open(device, *baud).map(Box::new).map(Kind::Serial)
+            Medium::Serial { device, baud, line } => {
+                serial::Serial::open(device, *baud, line).map(Box::new).map(Kind::Serial)
             }
         };
         match kind {
@@ -216,6 +222,14 @@ impl Port {
         match &self.kind {
             Kind::Udp(_) => None,
             Kind::Serial(serial) => Some(serial.baud()),
+        }
+    }
+
+    /// What is known of the peer's modem lines; `None`: it has none, or they are not asked.
+    pub fn lines(&self) -> Option<LinesSeen> {
+        match &self.kind {
+            Kind::Udp(_) => None,
+            Kind::Serial(serial) => serial.lines(),
         }
     }
 

@@ -1,4 +1,6 @@
 //! `[[link]]`.
+mod serial;
+
 use super::super::diagnostic::{Located, Report};
 use super::super::suggest::did_you_mean;
 use super::super::{Medium, values};
@@ -8,6 +10,7 @@ use std::path::PathBuf;
 
 /// Heartbeat's port, registered with IANA as `ha-cluster`.
 pub const PORT: u16 = 694;
+const SERIAL_ONLY: [&str; 6] = ["baud", "flow", "mode", "direction", "slot", "modem_lines"];
 const KINDS: [&str; 3] = ["broadcast", "multicast", "unicast"];
 
 /// Reads all links.
@@ -63,11 +66,12 @@ fn read_serial(table: &Table, report: &mut Report) -> Option<Medium> {
     }
     // A value that is wrong is reported; the link is kept, so that more can be found out.
     let baud = table.integer("baud", 50..=4_000_000, report).unwrap_or(115_200);
-    Some(Medium::Serial { device: PathBuf::from(device.value), baud })
+    let line = serial::read(table, report);
+    Some(Medium::Serial { device: PathBuf::from(device.value), baud, line })
 }
 
 fn read_udp(table: &Table, report: &mut Report) -> Option<Medium> {
-    refuse(table, &["baud"], "udp", report);
+    refuse(table, &SERIAL_ONLY, "udp", report);
     let kind = table.string("udp", report)?;
     if !KINDS.contains(&kind.value.as_str()) {
         let all = "\"broadcast\", \"multicast\" or \"unicast\"";
