@@ -206,6 +206,38 @@ mod tests {
         assert!(frame_on_line(VOTERS_MAX, 0, GROUPS_MAX) <= framing::ENCODED_MAX as u64);
     }
 
+    /// docs/cables.md says what these lines compute.
+    fn table() -> String {
+        use std::fmt::Write as _;
+        let (pair, three) = (frame_on_line(2, 0, 1), frame_on_line(3, 0, 1));
+        let mut text = format!(
+            "| baud | frame of a pair, {pair} bytes | heartbeats a second | three nodes on RS-485, \
+             {three} bytes: a turn | dead above |\n|---:|---:|---:|---:|---:|\n"
+        );
+        let tenths = |us: u64| format!("{}.{} ms", us / 1000, us % 1000 / 100);
+        for baud in [9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600, 3_000_000] {
+            let frame = bytes_us(pair, baud);
+            let bus = Bus { direction: Direction::Auto, slot: None, stations: 3, frame: 0 };
+            let pace = Bus { frame: u16::try_from(three).expect("short"), ..bus }.pace(baud);
+            let _ = writeln!(
+                text,
+                "| {baud} | {} | {} | {} | {} |",
+                tenths(frame),
+                4_000_000 / (frame * 5),
+                tenths(micros(pace.turn())),
+                tenths(micros(pace.least_dead()))
+            );
+        }
+        text
+    }
+
+    #[test]
+    fn the_speeds_of_the_documentation_are_the_real_ones() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cables.md");
+        let text = std::fs::read_to_string(docs).expect("docs/cables.md");
+        assert!(text.contains(&table()), "docs/cables.md should have:\n{}", table());
+    }
+
     #[test]
     fn a_turn_is_everybodys_frame_and_slot() {
         let bus = Bus { direction: Direction::Auto, slot: None, stations: 3, frame: 150 };

@@ -108,17 +108,22 @@ impl Turn {
         let (stations, me) = (u64::from(stations.max(1)), u64::from(me));
         // The transceivers turn round, and slow ones hear the end later.
         let gap = slot / 4;
+        let round = stations * slot;
         let (first, period) = match self.last {
             Last::Frame(station) => {
                 let after = me + stations - (u64::from(station) + 1) % stations;
-                (gap + after % stations * slot, stations * slot)
+                (after % stations * slot, round)
             }
-            Last::Noise => (gap + me * slot, stations * slot),
+            // After the rounds of those who made it, if they were two: they have not heard it.
+            Last::Noise => (round + me * slot, 2 * round),
+            // Our own slot in the others' rounds is the last; then so many rounds that a frame of
+            // the next number would end before.
             Last::Ours => {
-                let apart = frame + slot;
-                (gap + stations * slot + me * apart, stations * apart)
+                let apart = (frame + slot).div_ceil(round) * round;
+                (round - slot + me * apart, stations * apart)
             }
         };
+        let first = gap + first;
         let Some(into) = now.saturating_sub(self.since).checked_sub(first) else {
             return Chance::At(self.since.saturating_add(first));
         };

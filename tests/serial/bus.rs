@@ -28,7 +28,7 @@ mode = "rs485"
 name = "web"
 prefer = ["pi", "laptop", "shed"]
 failback = "manual"
-resources = [{ script = "{dir}/init.d/mark", start_timeout = "10s", stop_timeout = "1s" }]
+resources = [{ service = "mark", script_dirs = ["{dir}/init.d"], stop_timeout = "1s" }]
 "#;
 
 struct Bus {
@@ -90,8 +90,17 @@ fn three_nodes_live_on_a_bus_and_survive_the_loss_of_each() {
                 assert!(!log[from..].contains(&dead), "{node} lost {other} with {gone}:\n{log}");
             }
         }
-        // The owner was the last that was cut: another node has it.
-        scene.settled("web", "laptop");
+        // The owner was the last that was cut: another node has it, and all agree on which.
+        let owner = |node: &str| {
+            let status = scene.status(node);
+            let group = &status["groups"][0];
+            let owner = group["owner"].as_str().filter(|_| group["state"] == "running");
+            owner.map(str::to_owned)
+        };
+        scene.wait("one owner that everybody knows", || {
+            let first = owner(NODES[0])?;
+            NODES.iter().all(|node| owner(node).as_deref() == Some(&first)).then_some(())
+        });
         let count = |what: &std::sync::atomic::AtomicU64| what.load(Ordering::Relaxed);
         let (whole, damaged) = (count(&bus.hub.passed.whole), count(&bus.hub.passed.damaged));
         println!("echo {echo}: {whole} bytes, and {damaged} that collided");

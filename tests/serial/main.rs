@@ -5,10 +5,13 @@
 #![cfg(target_os = "linux")]
 mod bus;
 mod cable;
+mod check;
 mod hub;
 mod lines;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../faults/scene.rs"]
 mod scene;
+#[path = "../majority/stalls.rs"]
+mod stalls;
 #[path = "../world/mod.rs"]
 mod world;
