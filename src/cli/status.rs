@@ -112,6 +112,11 @@ fn screen(report: &Report, colour: bool) -> String {
     for witness in &report.witnesses {
         text.push_str(&witness_line(witness));
     }
+    for link in &report.links {
+        if let Some(modem) = &link.modem {
+            text.push_str(&wrapped("  ", "    ", &modem.line(&link.name)));
+        }
+    }
     text.push_str(&fence::lines(report));
     if !report.references.is_empty() {
         text.push_str("\nREFERENCE        STATE\n");

@@ -105,7 +105,7 @@ fn write_link(text: &mut String, link: &Link) {
                 text.push_str(&format!("ethertype = {ethertype:#06x}\n"));
             }
         }
-        Medium::Serial { device, baud } => {
+        Medium::Serial { device, baud, .. } => {
             text.push_str(&format!("serial = {}\nbaud = {baud}\n", quote_path(device)));
         }
     }

@@ -13,6 +13,7 @@ mod identity;
 mod keys;
 mod latido;
 pub mod lease;
+pub mod line;
 mod mac;
 mod migrate;
 mod raw;
@@ -33,6 +34,7 @@ pub use fence::{
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use latido::{ETHERTYPE, PORT, link_of};
+pub use line::{Bus, Direction, Flow, Line, Modem, Pace};
 pub use mac::Mac;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
@@ -215,6 +217,8 @@ pub enum Medium {
         device: PathBuf,
         /// Speed in baud.
         baud: u32,
+        /// How it is wired and used.
+        line: Line,
     },
 }
 
@@ -223,7 +227,8 @@ pub fn interface_of(medium: &Medium) -> Option<&str> {
     match medium {
         Medium::Broadcast { interface, .. }
         | Medium::Multicast { interface, .. }
-        | Medium::Unicast { interface, .. } => Some(interface),
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Some(interface),
         Medium::Serial { .. } => None,
     }
 }

@@ -7,7 +7,7 @@ pub use super::quorum::Quorum;
 
 use super::quorum;
 use super::safety::{Basis, Gate};
-use super::{Snapshot, Troubles};
+use super::{LinesReport, Snapshot, Troubles};
 use crate::config::lease::Silencer;
 use crate::config::{Config, Kind, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
@@ -299,6 +299,8 @@ pub struct LinkReport {
     pub up: bool,
     /// Why not.
     pub error: Option<String>,
+    /// The peer's modem lines, if this is a serial link that has any.
+    pub modem: Option<LinesReport>,
 }
 
 /// One group.
@@ -461,7 +463,8 @@ pub fn report(
                 let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
                 let lost = || std::io::Error::from_raw_os_error(errno).to_string();
                 let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
-                LinkReport { name: facts.names.link(link).to_owned(), up, error }
+                let modem = snapshot.lines[link.index()].map(LinesReport::of);
+                LinkReport { name: facts.names.link(link).to_owned(), up, error, modem }
             })
             .collect(),
         references: guards::references(&facts.references, snapshot.at),

@@ -14,6 +14,7 @@ use super::events::Events;
 use super::fence::Fence;
 use super::group::{Group, Job, JobKind};
 use super::guard::Guard;
+use super::hangup::HungUp;
 use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet};
 use super::io::{
     Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer, Watchdog,
@@ -39,6 +40,7 @@ pub struct Cluster {
     pub(super) peers: [Peer; VOTERS_MAX],
     pub(super) groups: [Group; GROUPS_MAX],
     pub(super) links_up: LinkSet,
+    pub(super) hung_up: HungUp,
     pub(super) standby: bool,
     pub(super) shutting_down: bool,
     pub(super) ready: bool,
@@ -99,6 +101,7 @@ impl Cluster {
             peers: Default::default(),
             groups: Default::default(),
             links_up: LinkSet::EMPTY,
+            hung_up: HungUp::default(),
             standby: false,
             shutting_down: false,
             ready: false,
@@ -157,6 +160,7 @@ impl Cluster {
             // A flood of worthless frames costs no decisions before some are due.
             Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
+            Input::HungUp { link } => changed |= self.hang_up(link),
             Input::Able { group, able } => {
                 // The others count on it: told at once.
                 let before = ::core::mem::replace(&mut self.groups[group.index()].able, able);
@@ -409,6 +413,7 @@ impl Cluster {
             heard.node == self.config.me && heard.incarnation == self.incarnation
         };
         let echo = body.heard.iter().find(ours).copied();
+        let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
         let (before, key) = (peer.incarnation, peer.key);
         let taken = peer.take(&judge, header, body, echo, link);
@@ -420,6 +425,10 @@ impl Cluster {
                 self.trial_echo(header.node, echo.map(|echo| echo.sequence));
                 if rekeyed {
                     self.events.push(Event::PeerKey(header.node, header.key));
+                }
+                self.heard_on_hung_up(link, echo.map_or(0, |echo| echo.sequence));
+                if asks {
+                    self.answer();
                 }
                 self.watch_force(header.node);
                 if new {
@@ -457,7 +466,15 @@ impl Cluster {
     }
 
     fn link(&mut self, link: LinkId, up: bool) -> bool {
-        if !self.config.links().contains(link) || self.links_up.contains(link) == up {
+        if !self.config.links().contains(link) {
+            return false;
+        }
+        if up {
+            self.picked_up(link);
+        } else {
+            self.hung_up.end(link);
+        }
+        if self.links_up.contains(link) == up {
             return false;
         }
         self.links_up.set(link, up);
@@ -487,6 +504,7 @@ impl Cluster {
         self.next_beat = now;
         for peer in &mut self.peers {
             peer.excuse(late, now);
+            peer.has_more_time(late);
         }
         // Under `majority` the votes of others run out by themselves.
         // Under `fencing` nobody took them: a peer needs our vote or a proof that we are off.

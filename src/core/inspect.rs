@@ -91,6 +91,7 @@ impl Cluster {
             peers,
             groups,
             links_up,
+            hung_up,
             standby,
             shutting_down,
             ready,
@@ -132,7 +133,7 @@ impl Cluster {
         let started = (!ready).then_some(started);
         // Slow links are skipped by this number.
         let beats = config.every.iter().any(|every| *every > 1).then_some(beats);
-        (incarnation, predecessor, now, started, links_up, standby).hash(hasher);
+        (incarnation, predecessor, now, started, links_up, hung_up, standby).hash(hasher);
         (shutting_down, ready, doubt_until, urgent, dirty, next_beat, due.at, beats, sent)
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
@@ -244,9 +245,10 @@ impl Peer {
             key: _,
             latest_key: _,
             replaced,
+            unanswered,
         } = self;
         (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
-        (hears_us_on, candidates, turn).hash(hasher);
+        (hears_us_on, candidates, turn, unanswered).hash(hasher);
         identify_body(body, hasher);
         replaced.iter().for_each(|old| old.hash(hasher));
         for link in links.iter() {

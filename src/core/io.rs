@@ -24,6 +24,12 @@ pub enum Input<'a> {
         /// Whether it can carry frames now.
         up: bool,
     },
+    /// The modem lines of a serial link have dropped: its other end has lost its power, closed the
+    /// port, or is unplugged. [`Input::Link`] tells when they are up again.
+    HungUp {
+        /// Which.
+        link: LinkId,
+    },
     /// Whether this node could serve a group's clients now (carrier of its addresses' interfaces).
     Able {
         /// Which group.
@@ -271,6 +277,8 @@ pub enum Event {
     LinkUp(LinkId),
     /// One of our links was lost.
     LinkDown(LinkId),
+    /// The other end of a link has hung up: the peer is asked on all links.
+    HungUp(LinkId),
     /// This node stood still for so long; it doubts itself before its peers.
     Stalled(Duration),
     /// `initial dead` is over, or all nodes were seen: claims are made from now on.

@@ -16,6 +16,7 @@ mod fence;
 pub mod framing;
 mod group;
 mod guard;
+mod hangup;
 pub mod id;
 #[cfg(any(test, feature = "_sim"))]
 mod inspect;

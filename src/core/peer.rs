@@ -7,6 +7,7 @@
 //!
 //! **Newest only.** A frame that is not newer than every one taken from its incarnation is evidence
 //! for its link, nothing else.
+use super::hangup::Unanswered;
 use super::id::{Incarnation, LinkId, LinkSet};
 use super::io::{LinkState, NodeState};
 use super::limits::LINKS_MAX;
@@ -89,6 +90,8 @@ pub(super) struct Peer {
     /// That of the frame before.
     pub(super) latest_key: u8,
     pub(super) replaced: Deque<Incarnation, REPLACED_MAX>,
+    /// It has hung up, and has not answered since.
+    pub(super) unanswered: Option<Unanswered>,
 }
 
 /// What a peer needs to know of us to judge its frames.
@@ -171,6 +174,7 @@ impl Peer {
         self.sealed_by(header.key);
         self.sequence = header.sequence;
         self.echoed = self.echoed.max(echo.sequence);
+        self.answers(echo.sequence);
         self.heard_at = judge.now;
         self.fresh_at = Some(judge.now);
         self.timely_at = Some(judge.now);
@@ -269,12 +273,14 @@ impl Peer {
 
     /// Whether its frames are fresh: it is there, and it hears us.
     pub(super) fn alive(&self, now: Instant, dead: Duration) -> bool {
-        !self.left && self.fresh_at.is_some_and(|fresh| now.since(fresh) < dead)
+        let fresh = self.fresh_at.is_some_and(|fresh| now.since(fresh) < dead);
+        fresh && !self.left && !self.is_given_up(now)
     }
 
     /// Whether it is there, hearing us or not.
     pub(super) fn speaks(&self, now: Instant, dead: Duration) -> bool {
-        !self.left && self.timely_at.is_some_and(|timely| now.since(timely) < dead)
+        let timely = self.timely_at.is_some_and(|timely| now.since(timely) < dead);
+        timely && !self.left && !self.is_given_up(now)
     }
 
     /// Whether it said that it hears `node`, less than `dead` ago.
@@ -300,6 +306,9 @@ impl Peer {
         if self.left {
             return NodeState::Left;
         }
+        if self.is_given_up(now) {
+            return NodeState::Dead;
+        }
         match self.silence(now) {
             Some(silence) if silence < warn => NodeState::Alive,
             Some(silence) if silence < dead => NodeState::Late,
@@ -312,9 +321,10 @@ impl Peer {
     }
 
     /// When its state changes if nothing more is heard: the next of late, dead, mute.
-    pub(super) fn deadlines(&self, warn: Duration, dead: Duration) -> [Option<Instant>; 3] {
+    pub(super) fn deadlines(&self, warn: Duration, dead: Duration) -> [Option<Instant>; 4] {
         let fresh = self.fresh_at;
-        [fresh.map(|at| at + warn), fresh.map(|at| at + dead), self.timely_at.map(|at| at + dead)]
+        let mute = self.timely_at.map(|at| at + dead);
+        [fresh.map(|at| at + warn), fresh.map(|at| at + dead), mute, self.given_up_at()]
     }
 
     /// We stood still for `pause`: that is no silence of the peer's.

@@ -26,7 +26,7 @@ impl Cluster {
             let (key, links) = self.trial_due()?;
             return self.send(frame, key, links);
         }
-        let links = if self.urgent { self.links_up } else { self.beat_links() };
+        let links = if self.urgent { self.links_out() } else { self.beat_links() };
         if beat {
             self.beats += 1;
             self.pet();
@@ -71,7 +71,12 @@ impl Cluster {
             let every = self.config.every.get(link.index()).copied().unwrap_or(1);
             self.beats.is_multiple_of(u64::from(every.max(1)))
         };
-        self.links_up.iter().filter(due).fold(LinkSet::EMPTY, LinkSet::with)
+        self.links_out().iter().filter(due).fold(LinkSet::EMPTY, LinkSet::with)
+    }
+
+    /// Where frames go: also where the other end has hung up, for it may hear all the same.
+    fn links_out(&self) -> LinkSet {
+        self.hung_up.links().iter().fold(self.links_up, LinkSet::with)
     }
 
     fn body(&mut self, sequence: u64) -> Body {
@@ -81,7 +86,8 @@ impl Cluster {
                 .with_standby(self.standby)
                 .with_leaving(self.shutting_down)
                 .with_goodbye(self.says_goodbye())
-                .with_ready(self.ready),
+                .with_ready(self.ready)
+                .with_asks(self.asks_at_once()),
             digest: self.config.digest,
             voters: self.config.voters_digest,
             predecessor: self.predecessor,

@@ -221,6 +221,12 @@ impl Engine {
                     self.parts.cluster.handle(self.now, Input::Frame { link, bytes });
                     self.act(memory);
                 }
+                Received::Lines(up) => {
+                    let up = up && self.carrier.contains(link);
+                    let lines = if up { Input::Link { link, up } } else { Input::HungUp { link } };
+                    self.parts.cluster.handle(self.now, lines);
+                    self.act(memory);
+                }
                 Received::Nothing => break,
                 Received::Lost(loss) => {
                     self.lose(link, loss);
@@ -538,7 +544,9 @@ impl Engine {
         self.parts.ring.note(&self.parts.cluster);
         if self.parts.control.wanted() {
             let status = self.parts.cluster.status();
-            let snapshot = Snapshot { at: self.now, status, link_errno: self.link_errno };
+            let lines = self.ports.each_ref().map(|port| port.as_ref()?.lines());
+            let link_errno = self.link_errno;
+            let snapshot = Snapshot { at: self.now, status, link_errno, lines };
             self.parts.control.publish(&snapshot);
         }
         if let Some(interval) = self.parts.notify.watchdog_interval()

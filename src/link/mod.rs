@@ -3,14 +3,18 @@
 //! An [`Opener`] opens links in threads of its own and hands over [`Port`]s; the engine owns these,
 //! waits for them with epoll, and gives a lost one back. Nothing of a [`Port`] blocks or allocates
 //! once it is open, and nothing here knows what is in a frame.
+mod bus;
 mod ethernet;
+mod lines;
 mod opener;
 mod serial;
+mod turn;
 mod udp;
 
 #[cfg(test)]
 mod tests;
 
+pub use lines::LinesSeen;
 pub use opener::Opener;
 
 use crate::config::{self, Medium};
@@ -43,6 +47,8 @@ pub enum Received {
     Frame(usize),
     /// Nothing more at the moment; the descriptor becomes readable when there is.
     Nothing,
+    /// The peer's modem lines have dropped (false), or are all up again. There may be frames too.
+    Lines(bool),
     /// The link is gone: hand the port to [`Opener::reopen`].
     Lost(Loss),
 }
@@ -162,8 +168,8 @@ impl Port {
                 let place = ethernet::Place { interface, vlan: *vlan, ethertype: *ethertype };
                 ethernet::Ethernet::open(&place, peers, filter).map(Box::new).map(Kind::Ethernet)
             }
-            Medium::Serial { device, baud } => {
-                serial::Serial::open(device, *baud).map(Box::new).map(Kind::Serial)
+            Medium::Serial { device, baud, line } => {
+                serial::Serial::open(device, *baud, line).map(Box::new).map(Kind::Serial)
             }
         };
         match kind {
@@ -226,6 +232,14 @@ impl Port {
         match &self.kind {
             Kind::Udp(_) | Kind::Ethernet(_) => None,
             Kind::Serial(serial) => Some(serial.baud()),
+        }
+    }
+
+    /// What is known of the peer's modem lines; `None`: it has none, or they are not asked.
+    pub fn lines(&self) -> Option<LinesSeen> {
+        match &self.kind {
+            Kind::Udp(_) | Kind::Ethernet(_) => None,
+            Kind::Serial(serial) => serial.lines(),
         }
     }
 

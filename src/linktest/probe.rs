@@ -177,6 +177,8 @@ impl Probe {
             match port.receive(&mut buffer) {
                 Received::Frame(len) => self.note(buffer.get(..len).unwrap_or_default(), found),
                 Received::Nothing => break,
+                // Looked at for itself, before anything is sent.
+                Received::Lines(_) => {}
                 Received::Lost(loss) => {
                     found.lost = Some(loss.to_string());
                     break;

@@ -117,6 +117,14 @@ pub fn event(event: Event, names: &Names) -> Sentence {
             Warning,
             format!("link {} is lost here: look at its cable and interface", names.link(link)),
         ),
+        Event::HungUp(link) => say(
+            Warning,
+            format!(
+                "link {}: the peer's modem lines have dropped (its power, its program, or the \
+                 cable): it is asked on every link",
+                names.link(link)
+            ),
+        ),
         Event::Stalled(by) => say(
             Warning,
             format!(
@@ -421,6 +429,7 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Reset(group) => key(37, group.index(), 0),
             Event::NotRemembered => key(38, 0, 0),
             Event::InForce => key(39, 0, 0),
+            Event::HungUp(link) => key(45, link.index(), 0),
         },
         Notice::LinkTrouble(link, _) => key(40, link.index(), 0),
         Notice::Overslept(_) => key(41, 0, 0),

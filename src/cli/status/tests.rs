@@ -10,7 +10,7 @@ fn well() -> Report {
         rtt_us: Some(rtt_us),
     };
     let links = vec![link("eth0 broadcast", 310), link("/dev/ttyUSB0", 12_400)];
-    let up = |name: &str| LinkReport { name: name.into(), up: true, error: None };
+    let up = |name: &str| LinkReport { name: name.into(), up: true, error: None, modem: None };
     Report {
         ok: true,
         schema: 1,

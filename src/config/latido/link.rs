@@ -1,4 +1,6 @@
 //! `[[link]]`.
+mod serial;
+
 use super::super::diagnostic::{Located, Report};
 use super::super::suggest::did_you_mean;
 use super::super::{Mac, Medium, values};
@@ -10,6 +12,7 @@ use std::path::PathBuf;
 pub const PORT: u16 = 694;
 /// Local Experimental EtherType 1 (IEEE Std 802, 9.2.4): for everybody's own use.
 pub const ETHERTYPE: u16 = 0x88B5;
+const SERIAL_ONLY: [&str; 6] = ["baud", "flow", "mode", "direction", "slot", "modem_lines"];
 const KINDS: [&str; 3] = ["broadcast", "multicast", "unicast"];
 
 /// Reads all links.
@@ -63,11 +66,13 @@ fn read_serial(table: &Table, report: &mut Report) -> Option<Medium> {
     }
     // A value that is wrong is reported; the link is kept, so that more can be found out.
     let baud = table.integer("baud", 50..=4_000_000, report).unwrap_or(115_200);
-    Some(Medium::Serial { device: PathBuf::from(device.value), baud })
+    let line = serial::read(table, report);
+    Some(Medium::Serial { device: PathBuf::from(device.value), baud, line })
 }
 
 fn read_udp(table: &Table, report: &mut Report) -> Option<Medium> {
-    refuse(table, &["baud", "vlan", "ethertype"], "udp", report);
+    refuse(table, &["vlan", "ethertype"], "udp", report);
+    refuse(table, &SERIAL_ONLY, "udp", report);
     let kind = table.string("udp", report)?;
     if !KINDS.contains(&kind.value.as_str()) {
         let all = "\"broadcast\", \"multicast\" or \"unicast\"";
@@ -108,7 +113,8 @@ fn read_udp(table: &Table, report: &mut Report) -> Option<Medium> {
 }
 
 fn read_ethernet(table: &Table, report: &mut Report) -> Option<Medium> {
-    refuse(table, &["interface", "port", "group", "ttl", "baud"], "raw Ethernet", report);
+    refuse(table, &["interface", "port", "group", "ttl"], "raw Ethernet", report);
+    refuse(table, &SERIAL_ONLY, "raw Ethernet", report);
     let interface = table.string("ethernet", report)?;
     if let Err(cure) = values::interface(&interface.value) {
         report.error(interface.at, format!("`{}` is no interface", interface.value), cure);

@@ -29,6 +29,11 @@ const KEYS: [(&str, &[&str]); 11] = [
             "vlan",
             "ethertype",
             "baud",
+            "flow",
+            "mode",
+            "direction",
+            "slot",
+            "modem_lines",
         ],
     ),
     (
