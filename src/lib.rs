@@ -24,6 +24,8 @@ pub mod link;
 #[cfg(feature = "std")]
 pub mod platform;
 #[cfg(feature = "std")]
+pub mod quality;
+#[cfg(feature = "std")]
 pub mod reference;
 #[cfg(feature = "std")]
 pub mod resource;

@@ -6,6 +6,7 @@
 mod client;
 mod fence;
 pub(crate) mod guards;
+mod measured;
 mod problems;
 mod protocol;
 pub mod quorum;
@@ -15,6 +16,7 @@ mod server;
 
 pub use client::{Client, ClientError};
 pub use fence::{DeviceReport, FenceReport, LastReport};
+pub use measured::MeasuredReport;
 pub use problems::problems;
 pub use protocol::{Answer, Order, Request, refusal};
 pub use server::{Hooks, Server};
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Why each link is down, as the kernel's `errno`; 0: it is not, or nobody knows.
     pub link_errno: [i32; LINKS_MAX],
+    /// How good each path is.
+    pub quality: crate::quality::Qualities,
 }
 
 /// Why links could not be opened, in words. Rarely written, so a lock will do: the engine only

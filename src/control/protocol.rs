@@ -42,6 +42,8 @@ impl Request {
 pub enum Order {
     /// Report everything.
     Status,
+    /// Report what the heartbeats have shown.
+    Advise,
     /// Hand over: the named groups, or all and take nothing any more.
     Standby,
     /// Ask for groups.
@@ -63,6 +65,7 @@ impl Order {
     pub fn word(self) -> &'static str {
         match self {
             Order::Status => "status",
+            Order::Advise => "advise",
             Order::Standby => "standby",
             Order::Takeover => "takeover",
             Order::Failback => "failback",
@@ -126,7 +129,7 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
         Answer::no(format!("there is no group {unknown}"), known)
     })?;
     Ok(match request.command {
-        Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::Status | Order::Advise | Order::Reload | Order::Fence | Order::ConfirmDead => None,
         Order::Standby if request.groups.is_empty() => Some(Command::Standby),
         Order::Standby => Some(Command::HandOver(groups)),
         Order::Takeover => Some(Command::Takeover(groups)),

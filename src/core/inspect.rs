@@ -115,6 +115,8 @@ impl Cluster {
             // For texts.
             told_links: _,
             told_differs: _,
+            // For people.
+            reception: _,
             fences,
             guard,
             in_force,

@@ -25,7 +25,8 @@ use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
-use crate::reference::Guards;
+use crate::quality::Recorder;
+use crate::reference::{Guards, Inquest};
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -193,6 +194,14 @@ impl Ground<'_> {
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
             .map_err(say("cannot ask references and probe addresses"))?;
 
+        let tongue_of_inquest = teller.clone();
+        let inquest = Inquest::start(config, guards.board(), move |found| {
+            tongue_of_inquest.explain(Level::Error, found.text.clone(), found.cause.word());
+        })
+        .map_err(say("cannot start a thread"))?;
+        let recorder =
+            Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
+
         let gate = LeaseGate::open(config, runtime.path(), teller);
         let settings = settings::settings(config, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
@@ -200,6 +209,8 @@ impl Ground<'_> {
         facts.fences = fences.board().clone();
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
+        facts.inquests = inquest.board();
+        facts.gaps = recorder.board();
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts)
                 .map_err(say("cannot open the control socket"))?;
@@ -222,6 +233,8 @@ impl Ground<'_> {
             reports,
             senses,
             guards,
+            inquest,
+            recorder,
             findings,
             control,
             troubles,
