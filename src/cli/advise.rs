@@ -181,7 +181,7 @@ fn why(advice: &Advice) -> String {
         Bound::Tail => format!("By the tail of the silences of {peer}, carried on."),
         Bound::Longest => format!("Twice the longest silence of {peer}."),
         Bound::Interval => {
-            "Four intervals: the network would allow less with a shorter interval.".to_owned()
+            "Five intervals: the network would allow less with a shorter interval.".to_owned()
         }
         Bound::Echo => format!("By the way to {peer} and back, and two intervals."),
     }

@@ -20,7 +20,7 @@ const REACH: f64 = 100.0;
 /// The smallest number of largest silences that a tail is put through.
 const TAIL_MIN: u64 = 20;
 /// `dead` bridges so many intervals at least: single losses are no alarm.
-const BEATS: u32 = 4;
+const BEATS: u32 = 5;
 
 /// Timing, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub enum Bound {
     Tail,
     /// Twice the longest silence.
     Longest,
-    /// Four intervals.
+    /// Five intervals.
     Interval,
     /// The age of the echoes: the way there and back.
     Echo,

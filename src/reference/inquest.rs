@@ -198,12 +198,13 @@ impl Examiner {
 
     fn examine(&self, case: &Case) -> Evidence {
         let networks = self.links.iter().zip(LinkId::all());
-        let mut networks = networks.filter(|(link, _)| interface(link).is_some());
-        // A single cable may be pulled at either end.
-        let several = networks.clone().count() > 1;
+        let networks = networks.filter(|(link, _)| interface(link).is_some());
+        let networks: Vec<LinkId> = networks.map(|(_, link)| link).collect();
+        let dark = networks.iter().all(|link| case.no_carrier.contains(*link));
         let mut evidence = Evidence {
             no_carrier: self.names_of(case.no_carrier),
-            all_carriers: several && networks.all(|(_, link)| case.no_carrier.contains(link)),
+            // A single cable may be pulled at either end.
+            all_carriers: dark && networks.len() > 1,
             lines_down: self.names_of(case.lines_down),
             ..Evidence::default()
         };
