@@ -32,7 +32,7 @@ pub(crate) fn running(switch: Switch, links: Links, interval_ms: u64) -> Scene {
         "[cluster]\nname = \"test\"\nnodes = [\"pi\", \"laptop\"]\n\n[timing]\n\
          interval = \"{interval_ms}ms\"\ndead = \"1s\"\ninitial_dead = \"10s\"\n\n\
          [references]\nhosts = [\"10.77.0.254\"]\ninterval = \"200ms\"\ndead = \"1s\"\n\n\
-         [keys]\nfile = \"keys\"\n\n{}{more}",
+         [quorum]\nrule = \"assume-dead\"\n\n[keys]\nfile = \"keys\"\n\n{}{more}",
         udp("eth0")
     ));
     scene.start_all();

@@ -32,8 +32,6 @@ const LAYERS: [(&str, &[&str]); 7] = [
 const PRIVATE: [(&str, &[&str]); 2] = [("cli", &["cli"]), ("lab", &["lab", "cli"])];
 /// Where `unsafe` may stand.
 const UNSAFE_ALLOWED: [&str; 2] = ["src/platform/", "src/lab/"];
-/// Where the time of day may be read: it goes into log lines.
-const SHOWS_TIME: [&str; 3] = ["src/tell/", "src/platform/calendar.rs", "src/lab/"];
 /// Modules that say nothing about what is in them.
 const EMPTY_NAMES: [&str; 5] = ["util", "utils", "common", "helper", "helpers"];
 
@@ -50,7 +48,6 @@ fn check(source: &Source) -> Complaints {
         check_leftovers(source, &mut complaints);
         check_layers(source, &mut complaints);
         check_unsafe(source, &mut complaints);
-        check_clocks(source, &mut complaints);
     }
     if source.layer() == Some("core") {
         check_core(source, &mut complaints);
@@ -237,22 +234,6 @@ fn is_justified(line: usize, code: &[String], comments: &[String]) -> bool {
         }
     }
     false
-}
-
-/// Nothing is decided by a clock that people and NTP set: it is shown in log lines, no more.
-fn check_clocks(source: &Source, complaints: &mut Complaints) {
-    let shows = |place: &&str| source.path.starts_with(*place);
-    if SHOWS_TIME.iter().any(|place| shows(&place)) {
-        return;
-    }
-    let names = ["SystemTime", "UNIX_EPOCH", "Realtime", "CLOCK_REALTIME"];
-    for (at, word) in words(&source.code).iter().filter(|(at, _)| !source.is_test(*at)) {
-        // `Realtime` is also the engine's priority.
-        let clock = word != "Realtime" || before(&source.code, *at) == Some(':');
-        if clock && names.contains(&word.as_str()) {
-            source.complain(complaints, *at, &format!("`{word}`: it is set; use platform::clock"));
-        }
-    }
 }
 
 /// What the core must not use; a microcontroller has none of it, and no frame may stop it.

@@ -130,15 +130,6 @@ fn arrows_between_layers_never_point_up() {
 }
 
 #[test]
-fn the_time_of_day_is_only_shown() {
-    let wrong = "use std::time::SystemTime;\nfn f() { g(ClockId::Realtime) }";
-    assert_found("src/engine/a.rs", wrong, &[(1, "SystemTime"), (2, "Realtime")]);
-    assert_found("src/tell/a.rs", wrong, &[]);
-    let right = "use report::{Realtime, X}; // SystemTime\nuse crate::platform::clock;";
-    assert_found("src/engine/a.rs", right, &[]);
-}
-
-#[test]
 fn unsafe_is_rare_and_explained() {
     let block = "fn f() {\n    unsafe { g() }\n}";
     let safety = "// SAFETY: g wants nothing.";
