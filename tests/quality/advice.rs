@@ -3,7 +3,7 @@ use crate::scene::{Links, running};
 use crate::world::{Scene, node_of};
 use latido::core::wire::Header;
 use latido::lab::relay::Fate;
-use latido::lab::{LAN, Switch};
+use latido::lab::{LAN, Switch, wait};
 use latido::platform::netlink;
 use latido::platform::packet;
 use rustix::process::Signal;
@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const INTERVAL_MS: u64 = 20;
+const INTERVAL_MS: u64 = 10;
+/// A thousand heartbeats, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(120);
 const ETHERTYPE_IPV4: u16 = 0x0800;
 /// Ethernet, IPv4 without options, UDP.
 const HEADERS: usize = 14 + 20 + 8;
@@ -29,10 +31,19 @@ fn advice(scene: &Scene) -> (i32, Value) {
     (code, serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}")))
 }
 
+/// Ends the tap, whatever becomes of the test.
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// When each frame of `pi` that was newer than all before it came to `laptop`, as its network
 /// interface saw it, until `end`.
 fn tap(end: &AtomicBool) -> Vec<Instant> {
-    let links = netlink::Socket::open().and_then(|mut socket| socket.links()).expect("links");
+    let links = netlink::Socket::open().expect("a socket").links().expect("links");
     let eth0 = links.iter().find(|link| link.name == "eth0").expect("eth0");
     let socket = packet::Socket::receiver(eth0.index, ETHERTYPE_IPV4).expect("a tap");
     let mut buffer = [0; 2048];
@@ -57,25 +68,28 @@ fn what_is_advised_on_a_jittery_link_is_confirmed_by_a_replay_of_its_gaps() {
     let scene = running(Switch::Relay, Links::Lan, INTERVAL_MS);
     let (code, text) = scene.latido("laptop", &["advise"]);
     assert!(code == 1 && text.contains("Too little data"), "{code}: {text}");
-    let jitter = Duration::from_millis(60);
+    let jitter = Duration::from_millis(30);
     lan(&scene, Fate { delay: Duration::from_millis(5), jitter, ..Fate::loss(0.02) });
     let end = Arc::new(AtomicBool::new(false));
     let ended = end.clone();
     let laptop = scene.lab.node("laptop");
     let (gaps, answer) = std::thread::scope(|scope| {
         let recorded = scope.spawn(move || laptop.inside(move || tap(&ended)).expect("inside"));
-        let enough = scene.wait("enough data", || {
+        let ends = Ends(end);
+        let enough = wait::until(PATIENCE, "enough data", || {
             let (code, answer) = advice(&scene);
             (code == 0 && answer["measured"]["peers"][0]["gaps"]["count"].as_u64()? >= 1_000)
                 .then_some(answer)
-        });
+        })
+        .unwrap();
         // As much again, which the advice has not seen.
         let seen = enough["measured"]["peers"][0]["gaps"]["count"].as_u64().expect("a number");
-        scene.wait("as much again", || {
+        wait::until(PATIENCE, "as much again", || {
             let (_, answer) = advice(&scene);
             (answer["measured"]["peers"][0]["gaps"]["count"].as_u64()? >= 2 * seen).then_some(())
-        });
-        end.store(true, Ordering::Release);
+        })
+        .unwrap();
+        drop(ends);
         let came = recorded.join().expect("the tap");
         let gaps: Vec<Duration> = came.windows(2).map(|pair| pair[1] - pair[0]).collect();
         (gaps, enough)
@@ -97,10 +111,10 @@ fn what_is_advised_on_a_jittery_link_is_confirmed_by_a_replay_of_its_gaps() {
     assert!(alarms(2_500 * INTERVAL_MS) > 10, "the network is not bad enough");
     assert!(dead <= 3_000_000, "{answer}");
     let longest = answer["measured"]["peers"][0]["gaps"]["longest_us"].as_u64().expect("longest");
-    assert!(longest >= 50_000, "{answer}");
+    assert!(longest >= 25_000, "{answer}");
 
     let (code, text) = scene.latido("laptop", &["advise"]);
-    assert!(code == 0 && text.contains("[timing]\ninterval     = \"20ms\"\n"), "{text}");
+    assert!(code == 0 && text.contains("[timing]\ninterval     = \"10ms\"\n"), "{text}");
     assert!(text.contains("cannot be claimed before"), "{text}");
 }
 
