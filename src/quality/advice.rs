@@ -19,6 +19,8 @@ const YEAR: f64 = 365.25 * 86_400.0;
 const REACH: f64 = 100.0;
 /// The smallest number of largest silences that a tail is put through.
 const TAIL_MIN: u64 = 20;
+/// And the largest: one in so many. Further down is no tail, but what is usual.
+const TAIL_SHARE: u64 = 100;
 /// `dead` bridges so many intervals at least: single losses are no alarm.
 const BEATS: u32 = 5;
 
@@ -104,7 +106,7 @@ impl Tail<'_> {
     fn of(gaps: &Histogram) -> Tail<'_> {
         let mut fits = Vec::new();
         let (mut count, mut logs) = (0_u64, 0.0);
-        let most = (gaps.count / 4).max(TAIL_MIN);
+        let most = (gaps.count / TAIL_SHARE).max(TAIL_MIN);
         for (place, (from, _, number)) in gaps.buckets.iter().enumerate().rev() {
             // Each bucket's share of the logarithms is known once the threshold is.
             count += number;

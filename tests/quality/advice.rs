@@ -1,6 +1,6 @@
 //! `latido advise`, and what `latido status` says of the links, on a network made worse.
 use crate::scene::{Links, running};
-use crate::world::{Scene, node_of};
+use crate::world::{Scene, node_of, run};
 use latido::core::wire::Header;
 use latido::lab::relay::Fate;
 use latido::lab::{LAN, Switch, wait};
@@ -27,8 +27,11 @@ fn lan(scene: &Scene, fate: Fate) {
 }
 
 fn advice(scene: &Scene) -> (i32, Value) {
-    let (code, text) = scene.latido("laptop", &["advise", "--json"]);
-    (code, serde_json::from_str(&text).unwrap_or_else(|why| panic!("{why}: {text}")))
+    // From outside: the node itself is busy with the tap.
+    let place = scene.lab.node("laptop").runtime_dir().display().to_string();
+    let (code, text, complaint) = run(&["advise", "--json", "--runtime-dir", &place]);
+    let answer = serde_json::from_str(&text);
+    (code, answer.unwrap_or_else(|why| panic!("{why}: {text}{complaint}")))
 }
 
 /// Ends the tap, whatever becomes of the test.
@@ -109,7 +112,7 @@ fn what_is_advised_on_a_jittery_link_is_confirmed_by_a_replay_of_its_gaps() {
     assert!(told < 1.0, "{answer}");
     // It is no better than it has to be, and what is measured is what was on the wire.
     assert!(alarms(2_500 * INTERVAL_MS) > 10, "the network is not bad enough");
-    assert!(dead <= 3_000_000, "{answer}");
+    assert!(dead <= 500_000, "{answer}");
     let longest = answer["measured"]["peers"][0]["gaps"]["longest_us"].as_u64().expect("longest");
     assert!(longest >= 25_000, "{answer}");
 
