@@ -26,6 +26,8 @@ pub mod linktest;
 #[cfg(feature = "std")]
 pub mod platform;
 #[cfg(feature = "std")]
+pub mod quality;
+#[cfg(feature = "std")]
 pub mod reference;
 #[cfg(feature = "std")]
 pub mod resource;

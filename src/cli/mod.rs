@@ -1,4 +1,5 @@
 //! The command line: parses, dispatches, and decides the exit code in one place.
+mod advise;
 pub mod check;
 mod command;
 pub mod demo;
@@ -62,6 +63,7 @@ enum Command {
     Check(check::Args),
     /// Show nodes, links and groups; problems first.
     Status(status::Args),
+    Advise(advise::Args),
     /// Hand groups over to another node.
     Standby(command::StandbyArgs),
     /// Take groups over to this node.
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Engine(args) => run::engine(&args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::Standby(args) => command::standby(&args),
         Command::Takeover(args) => command::takeover(&args),
         Command::Failback(args) => command::failback(&args),

@@ -1,4 +1,5 @@
 //! The other end of the control socket, for the command line.
+use super::MeasuredReport;
 use super::protocol::{Answer, Order, REPLY_MAX, Request, TOO_MANY};
 use super::report::Report;
 use crate::runtime::socket_path;
@@ -135,6 +136,16 @@ impl Client {
     pub fn status(&mut self) -> Result<Report, ClientError> {
         let line = self.status_line()?;
         self.read(&line)
+    }
+
+    /// What the heartbeats have shown.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn measured(&mut self) -> Result<MeasuredReport, ClientError> {
+        let line = self.ask(&Request::of(Order::Advise))?;
+        let answer: Answer = self.read(&line)?;
+        if answer.ok { self.read(&line) } else { Err(ClientError::Refused(answer)) }
     }
 
     /// Asks again for a while as long as too many others do.

@@ -46,6 +46,8 @@ impl Request {
 pub enum Order {
     /// Report everything.
     Status,
+    /// Report what the heartbeats have shown.
+    Advise,
     /// Hand over: the named groups, or all and take nothing any more.
     Standby,
     /// Ask for groups.
@@ -69,6 +71,7 @@ impl Order {
     pub fn word(self) -> &'static str {
         match self {
             Order::Status => "status",
+            Order::Advise => "advise",
             Order::Standby => "standby",
             Order::Takeover => "takeover",
             Order::Failback => "failback",
@@ -133,7 +136,7 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
         Answer::no(format!("there is no group {unknown}"), known)
     })?;
     Ok(match request.command {
-        Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::Status | Order::Advise | Order::Reload | Order::Fence | Order::ConfirmDead => None,
         Order::TryKey => {
             let key = request.key.ok_or_else(|| {
                 Answer::no("no key is named", r#"send {"command":"try-key","key":2}"#)

@@ -1,8 +1,10 @@
 //! Serves the control socket, on a thread of its own.
 use super::fence;
+use super::measured;
 use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
 use super::{Peer, Port, Snapshot, connect, hush, ring};
+use crate::platform::clock;
 use crate::tell::{Level, Teller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -366,6 +368,10 @@ impl Desk {
                 self.clients[index].reply(&answer);
                 // Only now: the engine may end at once, so as to start anew.
                 ring(&self.peer.bells.engine);
+            }
+            (Order::Advise, None) => {
+                let measured = measured::report(&self.facts, clock::now());
+                self.clients[index].reply(&measured);
             }
             (_, None) => {
                 self.clients[index].waiting = Waiting::Snapshot(now);

@@ -22,6 +22,7 @@ use super::io::{
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
+use super::quality::Reception;
 use super::rekey::{Strangers, Trying};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
@@ -81,6 +82,8 @@ pub struct Cluster {
     pub(super) pet: bool,
     pub(super) trying: Option<Trying>,
     pub(super) strangers: Strangers,
+    /// What the last frame has shown.
+    pub(super) reception: Option<Reception>,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -133,6 +136,7 @@ impl Cluster {
             pet: false,
             trying: None,
             strangers: Strangers::default(),
+            reception: None,
             config,
         };
         for group in &mut cluster.groups {
@@ -256,6 +260,11 @@ impl Cluster {
             return Some(Output::Exit);
         }
         None
+    }
+
+    /// What the frame of the last [`Input::Frame`] has shown, once; `None` if it was worth nothing.
+    pub fn received(&mut self) -> Option<Reception> {
+        self.reception.take()
     }
 
     /// When [`Input::Tick`] is due, and why.
@@ -416,8 +425,24 @@ impl Cluster {
         let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
         let (before, key) = (peer.incarnation, peer.key);
+        let (count, silence) = (body.count, peer.silence(self.now));
         let taken = peer.take(&judge, header, body, echo, link);
         let rekeyed = key.is_some_and(|_| peer.key != key);
+        if matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
+            let echo =
+                echo.map(|heard| (heard, judge.now.since(Instant::from_micros(heard.sequence))));
+            let echo = echo.filter(|(_, age)| *age <= judge.dead);
+            self.reception = Some(Reception {
+                node: header.node,
+                incarnation: header.incarnation,
+                link,
+                sequence: header.sequence,
+                count,
+                gap: silence.filter(|_| taken == Taken::Fresh(false)),
+                echo: echo.map(|(_, age)| age),
+                rtt: echo.map(|(heard, age)| age - Duration::from_micros(heard.age)),
+            });
+        }
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {

@@ -116,6 +116,8 @@ impl Cluster {
             // For texts.
             told_links: _,
             told_differs: _,
+            // For people.
+            reception: _,
             fences,
             guard,
             in_force,

@@ -26,7 +26,8 @@ use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
-use crate::reference::Guards;
+use crate::quality::Recorder;
+use crate::reference::{Guards, Inquest};
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -194,6 +195,14 @@ impl Ground<'_> {
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
             .map_err(say("cannot ask references and probe addresses"))?;
 
+        let tongue_of_inquest = teller.clone();
+        let inquest = Inquest::start(config, guards.board(), move |found| {
+            tongue_of_inquest.explain(Level::Error, found.text.clone(), found.cause.word());
+        })
+        .map_err(say("cannot start a thread"))?;
+        let recorder =
+            Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
+
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
         let settings = settings::settings(config, me, in_force, gate.silencer())?;
@@ -202,6 +211,8 @@ impl Ground<'_> {
         facts.fences = fences.board().clone();
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
+        facts.inquests = inquest.board();
+        facts.gaps = recorder.board();
         let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts, clerk)
@@ -225,6 +236,8 @@ impl Ground<'_> {
             reports,
             senses,
             guards,
+            inquest,
+            recorder,
             findings,
             control,
             troubles,

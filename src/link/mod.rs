@@ -23,6 +23,7 @@ use crate::platform::filter::HeaderFilter;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// One open link.
 #[derive(Debug)]
@@ -199,6 +200,14 @@ impl Port {
             self.tally.received += 1;
         }
         received
+    }
+
+    /// Who sent the last frame, on UDP.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Udp(udp) => udp.source(),
+            Kind::Ethernet(_) | Kind::Serial(_) => None,
+        }
     }
 
     /// Sends one frame, at most [`FRAME_MAX`] bytes.

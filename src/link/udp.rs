@@ -26,6 +26,8 @@ pub(super) struct Udp {
     index: u32,
     /// Where every frame goes.
     to: Vec<SocketAddr>,
+    /// Where the last one came from.
+    from: Option<SocketAddr>,
 }
 
 /// What the names of a unicast link's peers stand for.
@@ -224,7 +226,7 @@ impl Udp {
                 "check its name with `ip link`; Latido goes on trying",
             )
         })?;
-        let udp = Udp { socket, interface: interface.into(), index, to };
+        let udp = Udp { socket, interface: interface.into(), index, to, from: None };
         udp.prepare(domain).map_err(|error| udp.obstacle(&error, 0))?;
         Ok(udp)
     }
@@ -298,8 +300,11 @@ impl Udp {
 
     pub(super) fn receive(&mut self, buffer: &mut [u8; FRAME_MAX], tally: &mut Tally) -> Received {
         // With TRUNC the length is the datagram's own, however small the buffer.
-        match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
-            Ok((_, len)) if (1..=FRAME_MAX).contains(&len) => Received::Frame(len),
+        match rustix::net::recvfrom(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
+            Ok((_, len, from)) if (1..=FRAME_MAX).contains(&len) => {
+                self.from = from.and_then(|from| SocketAddr::try_from(from).ok());
+                Received::Frame(len)
+            }
             // The filter lets none of these through.
             Ok(_) => {
                 tally.damaged += 1;
@@ -310,6 +315,10 @@ impl Udp {
                 None => Received::Nothing,
             },
         }
+    }
+
+    pub(super) fn source(&self) -> Option<SocketAddr> {
+        self.from
     }
 
     pub(super) fn send(&mut self, frame: &[u8], tally: &mut Tally) -> Sent {

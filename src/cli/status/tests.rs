@@ -8,6 +8,7 @@ fn well() -> Report {
         name: name.into(),
         state: "up".into(),
         rtt_us: Some(rtt_us),
+        ..PeerLinkReport::default()
     };
     let links = vec![link("eth0 broadcast", 310), link("/dev/ttyUSB0", 12_400)];
     let up = |name: &str| LinkReport { name: name.into(), up: true, error: None, modem: None };
@@ -71,7 +72,7 @@ pi (this node), ready, up 3 h 12 min, latido 0.1.0
 quorum assume-dead: NOT safe: when every path between the nodes is cut, both
   take all groups
 
-NODE             STATE      LINKS (round trip)
+NODE             STATE      LINKS (round trip ± jitter, loss, last frame)
 debian           alive      eth0 broadcast 310 µs, /dev/ttyUSB0 12 ms
 pi               this node
 
