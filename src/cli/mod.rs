@@ -7,6 +7,7 @@ pub mod keygen;
 pub mod migrate;
 mod run;
 mod status;
+mod watchdog;
 mod witness;
 
 pub use run::RunArgs;
@@ -79,6 +80,8 @@ enum Command {
     Demo(demo::Args),
     Keygen(keygen::Args),
     Witness(witness::Args),
+    /// Have the watchdog handed over; prove that it resets this machine.
+    Watchdog(watchdog::Args),
 }
 
 /// Which daemon is meant.
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
         Command::Witness(args) => witness::run(&args),
+        Command::Watchdog(args) => watchdog::run(&args),
     }
 }
 

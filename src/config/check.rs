@@ -6,6 +6,7 @@ use super::raw::{Raw, RawGroup, RawResource, RawTiming};
 use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
+use super::watchdog;
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
     let timing = raw.timing.values();
     let references = references::check(&raw.references, &timing, &raw.groups, report);
     fence::check(&raw, report);
+    watchdog::check(&raw, report);
     let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
@@ -52,6 +54,7 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         probe: raw.probe,
         references,
         fencing,
+        watchdog: raw.watchdog.map(|written| written.watchdog),
         keys,
         links,
         groups,

@@ -271,9 +271,10 @@ pub(super) fn check(raw: &Raw, report: &mut Report) {
         report.warning(first.at, message, "write `rule = \"fencing\"` to be safe in a partition");
     }
     match raw.stop_failure {
-        StopFailure::Reset if fencing.own.is_none() => {
+        StopFailure::Reset if fencing.own.is_none() && raw.watchdog.is_none() => {
             let message = "stop_failure = \"reset\", but nothing says how this machine resets";
-            let cure = "add `[self_fence]` with `command = [\"/sbin/reboot\", \"-f\", \"-n\"]`";
+            let cure = "add `[watchdog]`, or `[self_fence]` with `command = [\"/sbin/reboot\", \"-f\", \
+                        \"-n\"]`";
             report.error(fencing.stop_failure_at, message, cure);
         }
         StopFailure::Fence if raw.rule != Rule::Fencing => {

@@ -71,6 +71,7 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
     config.links.iter().for_each(|link| write_link(&mut text, link));
     config.groups.iter().for_each(|group| write_group(&mut text, config, group));
     fence::write(&mut text, config);
+    text.push_str(&config.watchdog_table(quote_path));
     write_log(&mut text, &config.log);
     text
 }

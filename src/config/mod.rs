@@ -17,6 +17,7 @@ mod raw;
 mod references;
 mod suggest;
 mod values;
+mod watchdog;
 mod witness;
 
 pub(crate) use compare::{describe, rule_name};
@@ -32,6 +33,7 @@ pub use latido::PORT;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
 pub use references::References;
 pub use values::format_duration;
+pub use watchdog::Watchdog;
 pub use witness::{CLUSTERS_MAX, Ward, WitnessConfig};
 
 use std::net::IpAddr;
@@ -62,6 +64,8 @@ pub struct Config {
     pub references: References,
     /// Devices that switch nodes off, and what this machine does to itself.
     pub fencing: Fencing,
+    /// What resets this machine when the engine no longer vouches for it.
+    pub watchdog: Option<Watchdog>,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.

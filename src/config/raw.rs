@@ -2,6 +2,7 @@
 use super::diagnostic::{At, Located};
 use super::fence::RawFencing;
 use super::references::RawReferences;
+use super::watchdog::RawWatchdog;
 use super::{Failback, Keys, Kind, Log, Medium, Rule, Source, StopFailure};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub(super) struct Raw {
     pub(super) probe: bool,
     pub(super) references: RawReferences,
     pub(super) fencing: RawFencing,
+    pub(super) watchdog: Option<RawWatchdog>,
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,
     pub(super) links: Vec<Located<Medium>>,

@@ -7,6 +7,7 @@ use crate::tell::span;
 pub fn problems(report: &Report) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(daemon_problems(report));
+    problems.extend(super::watchdog::problems(report));
     let (urgent, later): (Vec<_>, Vec<_>) =
         report.groups.iter().partition(|group| group.state == "blocked" || group.failed_here);
     problems.extend(urgent.into_iter().filter_map(|group| group_problem(group, report)));

@@ -56,6 +56,10 @@ pub enum Order {
     Fence,
     /// Believe that a node is off.
     ConfirmDead,
+    /// Pet the watchdog no more, to see whether it resets this machine.
+    WatchdogTest,
+    /// Pet it again: it did not.
+    WatchdogResume,
 }
 
 impl Order {
@@ -70,6 +74,8 @@ impl Order {
             Order::Reload => "reload",
             Order::Fence => "fence",
             Order::ConfirmDead => "confirm-dead",
+            Order::WatchdogTest => "watchdog test",
+            Order::WatchdogResume => "watchdog test: end",
         }
     }
 }
@@ -127,6 +133,7 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
     })?;
     Ok(match request.command {
         Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::WatchdogTest | Order::WatchdogResume => None,
         Order::Standby if request.groups.is_empty() => Some(Command::Standby),
         Order::Standby => Some(Command::HandOver(groups)),
         Order::Takeover => Some(Command::Takeover(groups)),

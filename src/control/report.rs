@@ -4,6 +4,7 @@
 use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
 pub use super::quorum::Quorum;
+pub use super::watchdog::WatchdogReport;
 
 use super::quorum;
 use super::safety::{Basis, Gate};
@@ -14,6 +15,7 @@ use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
+use crate::platform::watchdog;
 use crate::tell::{Names, Past};
 use crate::{fence as devices, reference};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,8 @@ pub struct Facts {
     pub fences: devices::Board,
     /// The references.
     pub references: reference::Board,
+    /// The watchdog.
+    pub watchdog: watchdog::Board,
 }
 
 /// What is known of the lease gate.
@@ -158,6 +162,7 @@ impl Facts {
             node: String::new(),
             fences: devices::Board::default(),
             references: reference::Board::default(),
+            watchdog: watchdog::Board::default(),
         }
     }
 }
@@ -212,6 +217,8 @@ pub struct Report {
     pub counters: CounterReport,
     /// Whether the kernel silences addresses that nobody vouches for.
     pub gate: GateReport,
+    /// What resets this machine when the engine no longer vouches for it.
+    pub watchdog: WatchdogReport,
     /// How the engine is scheduled.
     pub realtime: Realtime,
     /// The last events, oldest first.
@@ -436,6 +443,7 @@ pub fn report(
             .collect(),
         counters: counters(status.counters),
         gate: facts.gate.report(),
+        watchdog: WatchdogReport::of(&facts.watchdog),
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()

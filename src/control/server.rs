@@ -2,7 +2,7 @@
 use super::fence;
 use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
-use super::{Peer, Port, Snapshot, connect, hush, ring};
+use super::{Peer, Port, Snapshot, connect, hush, ring, watchdog};
 use crate::tell::{Level, Teller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -341,6 +341,11 @@ impl Desk {
     }
 
     fn request(&mut self, index: usize, request: &Request, now: Instant) {
+        if matches!(request.command, Order::WatchdogTest | Order::WatchdogResume) {
+            let begin = request.command == Order::WatchdogTest;
+            let answer = watchdog::test(&self.facts.watchdog, begin, request.sure);
+            return self.clients[index].reply(&answer);
+        }
         let command = match request.command {
             Order::Fence | Order::ConfirmDead => fence::command(request, &self.facts).map(Some),
             _ => command(request, &self.facts.names),

@@ -10,6 +10,7 @@ mod senses;
 mod settings;
 mod turn;
 mod voters;
+mod watchdog;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -194,12 +195,16 @@ impl Ground<'_> {
             .map_err(say("cannot ask references and probe addresses"))?;
 
         let gate = LeaseGate::open(config, runtime.path(), teller);
-        let settings = settings::settings(config, me, in_force, gate.silencer())?;
+        // As late as possible: from here on it must be petted.
+        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
+        let counted = watchdog.counted(config);
+        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
+        facts.watchdog = watchdog.board();
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts)
                 .map_err(say("cannot open the control socket"))?;
@@ -237,6 +242,7 @@ impl Ground<'_> {
             fences,
             fenced,
             own,
+            watchdog,
         };
         Ok((parts, server))
     }
@@ -300,7 +306,8 @@ fn fences(
 /// The command by which this machine ends itself, made ready.
 fn own(config: &Config, me: usize) -> std::io::Result<Option<Own>> {
     let node = config.nodes.get(me).map_or("", String::as_str);
-    config.fencing.own.as_ref().map(|own| Own::start(own, node)).transpose()
+    let own = config.fencing.own.as_ref();
+    (own.is_some() || config.watchdog.is_some()).then(|| Own::start(own, node)).transpose()
 }
 
 fn resources(

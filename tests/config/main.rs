@@ -7,6 +7,7 @@ mod heartbeat;
 mod properties;
 mod references;
 mod toml;
+mod watchdog;
 mod witness;
 
 use latido::cli::{check, keygen, migrate};

@@ -4,6 +4,7 @@ mod group;
 mod link;
 mod references;
 mod table;
+mod watchdog;
 pub(super) mod witness;
 
 use super::diagnostic::{At, Located, Report};
@@ -56,6 +57,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         probe: references::read_probe(&document, rule, report),
         references: references::read(&document, report),
         fencing,
+        watchdog: watchdog::read(&document, report),
         keys: read_keys(&document, path, report),
         links,
         links_unread,
@@ -167,7 +169,7 @@ fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, Raw
     fencing.delay = table.duration("fence_delay", report);
     (fencing.rule_at, fencing.stop_failure_at) = (table.at("rule"), table.at("stop_failure"));
     // A reset that could not be read has been reported.
-    let own = document.has("self_fence");
+    let own = document.has("self_fence") || document.has("watchdog");
     (rule, read_stop_failure(&table, rule, own, report), fencing)
 }
 

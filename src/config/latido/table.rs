@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of every table, for "belongs in …".
-const KEYS: [(&str, &[&str]); 11] = [
+const KEYS: [(&str, &[&str]); 12] = [
     ("[cluster]", &["name", "nodes"]),
     ("[[witness]]", &["name"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
@@ -36,11 +36,12 @@ const KEYS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("[self_fence]", &["command", "takes"]),
+    ("[watchdog]", &["device", "timeout", "pretimeout"]),
     ("[log]", &["file", "debug_file", "syslog", "debug"]),
 ];
 
 /// Keys that stand before the first table.
-pub(super) const TOP: [&str; 12] = [
+pub(super) const TOP: [&str; 13] = [
     "realtime",
     "cluster",
     "witness",
@@ -52,6 +53,7 @@ pub(super) const TOP: [&str; 12] = [
     "group",
     "fence",
     "self_fence",
+    "watchdog",
     "log",
 ];
 
