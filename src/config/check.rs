@@ -55,6 +55,8 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         references,
         fencing,
         watchdog: raw.watchdog.map(|written| written.watchdog),
+        panel: raw.panel,
+        health: raw.health,
         keys,
         links,
         groups,

@@ -312,6 +312,8 @@ mod tests {
             references: References::default(),
             fencing: Fencing::default(),
             watchdog: None,
+            panel: crate::config::Panel::default(),
+            health: None,
             keys: Keys { authenticated: true, active: 1, keys: vec![(1, [1; 32])] },
             links: Vec::new(),
             groups,

@@ -7,12 +7,14 @@ mod compare;
 mod diagnostic;
 mod fence;
 mod files;
+mod health;
 mod heartbeat;
 mod identity;
 mod keys;
 mod latido;
 pub mod lease;
 mod migrate;
+mod panel;
 mod raw;
 mod references;
 mod suggest;
@@ -25,12 +27,14 @@ pub use compare::{differences, name_hash, tag_of};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
 pub use fence::{
-    Device, DeviceKind, Fencing, Method, Options, Parameters, SelfFence, TIMEOUT, TRIES,
+    Device, DeviceKind, Fencing, Method, Options, Parameters, Relay, SelfFence, TIMEOUT, TRIES,
 };
+pub use health::Health;
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use latido::PORT;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use panel::Panel;
 pub use references::References;
 pub use values::format_duration;
 pub use watchdog::Watchdog;
@@ -66,6 +70,10 @@ pub struct Config {
     pub fencing: Fencing,
     /// What resets this machine when the engine no longer vouches for it.
     pub watchdog: Option<Watchdog>,
+    /// Lamps and a button.
+    pub panel: Panel,
+    /// When this machine is no longer fit.
+    pub health: Option<Health>,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.

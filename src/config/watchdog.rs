@@ -24,11 +24,16 @@ pub struct Watchdog {
     pub timeout: Duration,
     /// The kernel is warned so long before the reset.
     pub pretimeout: Option<Duration>,
+    /// Instead of the device: the pin that a watchdog chip watches.
+    pub gpio: Option<String>,
+    /// The pin that starts that chip and stops it.
+    pub enable: Option<String>,
 }
 
 impl Default for Watchdog {
     fn default() -> Watchdog {
-        Watchdog { device: DEVICE.into(), timeout: TIMEOUT, pretimeout: None }
+        let (device, timeout) = (DEVICE.into(), TIMEOUT);
+        Watchdog { device, timeout, pretimeout: None, gpio: None, enable: None }
     }
 }
 
@@ -48,7 +53,14 @@ impl Config {
     /// The `[watchdog]` table as `latido.toml` has it; empty without one.
     pub(super) fn watchdog_table(&self, quote: impl Fn(&Path) -> String) -> String {
         let Some(watchdog) = &self.watchdog else { return String::new() };
-        let mut text = format!("\n[watchdog]\ndevice = {}\n", quote(&watchdog.device));
+        let mut text = "\n[watchdog]\n".to_owned();
+        match &watchdog.gpio {
+            None => text.push_str(&format!("device = {}\n", quote(&watchdog.device))),
+            Some(pin) => text.push_str(&format!("gpio = {}\n", quote(Path::new(pin)))),
+        }
+        if let Some(pin) = &watchdog.enable {
+            text.push_str(&format!("enable = {}\n", quote(Path::new(pin))));
+        }
         for (key, span) in
             [("timeout", Some(watchdog.timeout)), ("pretimeout", watchdog.pretimeout)]
         {

@@ -1,5 +1,6 @@
 //! One JSON object on one line each way.
 use super::group_set;
+use crate::core::id::GroupSet;
 use crate::core::io::{Command, Refusal};
 use crate::tell::Names;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,10 @@ pub enum Order {
     WatchdogTest,
     /// Pet it again: it did not.
     WatchdogResume,
+    /// This machine does not feel well: hand everything over, as for a standby.
+    Unfit,
+    /// It is well again: end that standby, and move nothing.
+    Fit,
 }
 
 impl Order {
@@ -76,6 +81,8 @@ impl Order {
             Order::ConfirmDead => "confirm-dead",
             Order::WatchdogTest => "watchdog test",
             Order::WatchdogResume => "watchdog test: end",
+            Order::Unfit => "unfit",
+            Order::Fit => "fit",
         }
     }
 }
@@ -134,6 +141,8 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
     Ok(match request.command {
         Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
         Order::WatchdogTest | Order::WatchdogResume => None,
+        Order::Unfit => Some(Command::Standby),
+        Order::Fit => Some(Command::Failback(GroupSet::EMPTY)),
         Order::Standby if request.groups.is_empty() => Some(Command::Standby),
         Order::Standby => Some(Command::HandOver(groups)),
         Order::Takeover => Some(Command::Takeover(groups)),

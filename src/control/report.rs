@@ -15,6 +15,7 @@ use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
+use crate::platform::health::Unfit;
 use crate::platform::watchdog;
 use crate::tell::{Names, Past};
 use crate::{fence as devices, reference};
@@ -63,6 +64,8 @@ pub struct Facts {
     pub references: reference::Board,
     /// The watchdog.
     pub watchdog: watchdog::Board,
+    /// Why this machine is not fit.
+    pub unfit: Unfit,
 }
 
 /// What is known of the lease gate.
@@ -163,6 +166,7 @@ impl Facts {
             fences: devices::Board::default(),
             references: reference::Board::default(),
             watchdog: watchdog::Board::default(),
+            unfit: Unfit::default(),
         }
     }
 }
@@ -219,6 +223,8 @@ pub struct Report {
     pub gate: GateReport,
     /// What resets this machine when the engine no longer vouches for it.
     pub watchdog: WatchdogReport,
+    /// Why this machine is not fit to serve, as far as it feels.
+    pub unfit: Vec<String>,
     /// How the engine is scheduled.
     pub realtime: Realtime,
     /// The last events, oldest first.
@@ -444,6 +450,7 @@ pub fn report(
         counters: counters(status.counters),
         gate: facts.gate.report(),
         watchdog: WatchdogReport::of(&facts.watchdog),
+        unfit: facts.unfit.list(),
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()

@@ -4,7 +4,9 @@
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
 mod gate;
+mod health;
 mod last_good;
+mod panel;
 mod reload;
 mod senses;
 mod settings;
@@ -205,9 +207,14 @@ impl Ground<'_> {
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
         facts.watchdog = watchdog.board();
+        let unfit = facts.unfit.clone();
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts)
                 .map_err(say("cannot open the control socket"))?;
+        health::start(config.health.as_ref(), runtime.path(), unfit, teller)
+            .map_err(say("cannot start a thread"))?;
+        panel::start(&config.panel, runtime.path(), teller)
+            .map_err(say("cannot start a thread"))?;
 
         let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
         let vouch = runtime.vouch().map_err(|error| error.to_string())?;

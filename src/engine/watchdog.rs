@@ -3,7 +3,8 @@
 use crate::config::{self, Config, format_duration};
 use crate::core::id::GroupSet;
 use crate::core::time::{Duration, Instant};
-use crate::platform::watchdog::{Applies, Armed, Board, Fact, Wanted};
+use crate::platform::gpio::{self, Output, Pin};
+use crate::platform::watchdog::{Applies, Armed, Board, Fact, Info, Wanted};
 use crate::platform::watchdog::{holder, known, open, software, stop};
 use crate::tell::notify::Notify;
 use crate::tell::{Level, Teller};
@@ -20,6 +21,8 @@ enum Dog {
     /// Nothing; a stop that hangs may still end the machine.
     Nothing,
     Device(Armed),
+    /// A chip that watches a pin for changes; its level, and what starts and stops the chip.
+    Chip(Box<dyn Output>, bool, Option<Box<dyn Output>>),
     Manager,
 }
 
@@ -39,7 +42,7 @@ impl Keeper {
     /// better was.
     pub(super) fn choose(config: &Config, runtime: &Path, teller: &Teller) -> Keeper {
         let note = runtime.join(NOTE);
-        let wanted = config.watchdog.as_ref().map(wanted);
+        let wanted = config.watchdog.as_ref().filter(|one| one.gpio.is_none()).map(wanted);
         let here = |left: &Path| wanted.as_ref().is_some_and(|one| one.device == left);
         let left = std::fs::read_to_string(&note).ok().map(PathBuf::from);
         if let Some(left) = left.filter(|left| !here(left)) {
@@ -49,8 +52,11 @@ impl Keeper {
                 Err(error) => teller.say(Level::Error, format!("watchdog: {error}")),
             }
         }
-        let (dog, fact) = wanted.map_or((Dog::Nothing, Fact::default()), |wanted| find(&wanted));
-        if let Applies::Device(info) = &fact.applies
+        let (dog, fact) = match &config.watchdog {
+            None => (Dog::Nothing, Fact::default()),
+            Some(watchdog) => find(watchdog),
+        };
+        if let (Dog::Device(_), Applies::Device(info)) = (&dog, &fact.applies)
             && let Err(error) = std::fs::write(&note, info.device.display().to_string())
         {
             teller.say(Level::Warning, format!("the watchdog is not noted: {error}"));
@@ -85,14 +91,16 @@ impl Keeper {
             return;
         }
         self.next = now + self.every;
-        match &self.dog {
-            Dog::Nothing => {}
-            Dog::Manager => notify.watchdog(),
-            Dog::Device(armed) => {
-                let error = armed.pet().err().map_or(0, |error| error.raw_os_error().unwrap_or(-1));
-                self.board.note(error);
+        let petted = match &mut self.dog {
+            Dog::Nothing => Ok(()),
+            Dog::Manager => Ok(notify.watchdog()),
+            Dog::Device(armed) => armed.pet(),
+            Dog::Chip(pin, level, _) => {
+                *level = !*level;
+                pin.set(*level)
             }
-        }
+        };
+        self.board.note(petted.err().map_or(0, |error| error.raw_os_error().unwrap_or(-1)));
     }
 
     /// Whether the service manager's watchdog is petted only when the core permits it.
@@ -103,8 +111,8 @@ impl Keeper {
     /// No engine follows. What may still run here is a reason to let it bite: under `majority`
     /// another node takes those groups when their leases end.
     pub(super) fn finish(self, blocked: GroupSet) {
-        let Dog::Device(armed) = self.dog else { return };
-        let device = armed.info().device.display().to_string();
+        let Applies::Device(info) = self.board.fact().applies else { return };
+        let device = info.device.display();
         if blocked != GroupSet::EMPTY && self.majority {
             log::error!(
                 "the watchdog {device} is left running: what could not be stopped ends with this \
@@ -112,12 +120,17 @@ impl Keeper {
             );
             return;
         }
-        if armed.disarm() {
+        let stopped = match self.dog {
+            Dog::Device(armed) => armed.disarm(),
+            Dog::Chip(_, _, Some(mut enable)) => enable.set(false).is_ok(),
+            Dog::Chip(_, _, None) | Dog::Manager | Dog::Nothing => false,
+        };
+        if stopped {
             let _ = std::fs::remove_file(&self.note);
         } else {
             log::error!(
-                "the watchdog {device} cannot be stopped (nowayout): it resets this machine unless \
-                 Latido is started again in time"
+                "the watchdog {device} cannot be stopped: it resets this machine unless Latido is \
+                 started again in time"
             );
         }
     }
@@ -132,16 +145,25 @@ fn wanted(watchdog: &config::Watchdog) -> Wanted {
 }
 
 /// In the order of trust: the device, the service manager, the kernel's timer, our own reboot.
-fn find(wanted: &Wanted) -> (Dog, Fact) {
+fn find(watchdog: &config::Watchdog) -> (Dog, Fact) {
+    let wanted = &wanted(watchdog);
     let device = |armed: Armed, passed_over: Vec<String>| {
         let info = armed.info().clone();
         let bound = Some(info.timeout);
         (Dog::Device(armed), Fact { applies: Applies::Device(info), bound, passed_over })
     };
     let mut passed_over = Vec::new();
-    match open(wanted) {
-        Ok(armed) => return device(armed, passed_over),
-        Err(refused) => passed_over.push(refused.to_string()),
+    let chip = watchdog.gpio.as_deref().map(|pin| take_chip(pin, watchdog));
+    match chip {
+        Some(Ok((dog, info))) => {
+            let bound = Some(info.timeout);
+            return (dog, Fact { applies: Applies::Device(info), bound, passed_over });
+        }
+        Some(Err(why)) => passed_over.push(why),
+        None => match open(wanted) {
+            Ok(armed) => return device(armed, passed_over),
+            Err(refused) => passed_over.push(refused.to_string()),
+        },
     }
     let reboots = std::env::var(MANAGER_REBOOTS).is_ok_and(|action| action.starts_with("reboot-"));
     if let Some(half) = Notify::from_env().watchdog_interval().filter(|_| reboots) {
@@ -159,6 +181,27 @@ fn find(wanted: &Wanted) -> (Dog, Fact) {
         None => {}
     }
     (Dog::Nothing, Fact { applies: Applies::Reboot, bound: None, passed_over })
+}
+
+/// A chip on a pin: it cannot be asked anything.
+fn take_chip(pin: &str, watchdog: &config::Watchdog) -> Result<(Dog, Info), String> {
+    let take = |text: &str| {
+        let pin = Pin::parse(text).ok_or_else(|| format!("`{text}` is no pin"))?;
+        gpio::output(&pin).map_err(|error| error.to_string())
+    };
+    let watched = take(pin)?;
+    let mut enable = watchdog.enable.as_deref().map(take).transpose()?;
+    if let Some(enable) = &mut enable {
+        enable.set(true).map_err(|error| error.to_string())?;
+    }
+    let info = Info {
+        device: format!("pin {pin}").into(),
+        identity: "a chip".to_owned(),
+        timeout: watchdog.timeout,
+        stoppable: enable.is_some(),
+        ..Info::default()
+    };
+    Ok((Dog::Chip(watched, false, enable), info))
 }
 
 /// What the log says of the choice.
@@ -182,8 +225,9 @@ fn told(fact: &Fact) -> Vec<(Level, String)> {
                 lines.push((Level::Warning, text.to_owned()));
             }
             if !info.stoppable {
-                let text = "the watchdog cannot be stopped any more (nowayout): `latido stop` ends \
-                            in a reset of this machine unless Latido is started again in time";
+                let text = "the watchdog cannot be stopped any more (nowayout, or a chip without \
+                            `enable`): `latido stop` ends in a reset of this machine unless Latido \
+                            is started again in time";
                 lines.push((Level::Warning, text.to_owned()));
             }
         }
@@ -196,8 +240,8 @@ fn told(fact: &Fact) -> Vec<(Level, String)> {
             lines.push((Level::Warning, text));
         }
         Applies::Reboot => {
-            let text = "no watchdog: this machine reboots itself when it cannot stop something, but \
-                        nothing ends it when Latido itself hangs or is killed";
+            let text = "no watchdog: this machine reboots itself when it cannot stop something, \
+                        but nothing ends it when Latido itself hangs or is killed";
             lines.push((Level::Error, text.to_owned()));
         }
     }

@@ -288,7 +288,7 @@ fn program(device: &str) -> Program {
     let bench = Bench::new("program");
     let config = bench.config(&format!("[[fence]]\nnodes = [\"a\", \"b\"]\n{device}\n"));
     let device = config.fencing.devices[0].clone();
-    Program { device, me: "a".into(), node: "b".into() }
+    Program { device, me: "a".into(), node: "b".into(), relay: None }
 }
 
 #[test]

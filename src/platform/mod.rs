@@ -5,6 +5,8 @@ pub mod calendar;
 pub mod clock;
 pub mod filter;
 pub mod gate;
+pub mod gpio;
+pub mod health;
 pub mod icmp;
 pub mod local;
 pub mod mailbox;

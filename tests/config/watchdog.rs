@@ -24,6 +24,7 @@ fn a_table_alone_means_the_first_device_and_is_written_back() {
             device: device.into(),
             timeout: Duration::from_secs(timeout),
             pretimeout: pretimeout.map(Duration::from_secs),
+            ..Watchdog::default()
         };
         assert_eq!(config.watchdog.as_ref(), Some(&expected));
         let (_dir, again) = Dir::toml(&to_toml(config).replace("/etc/latido/keys", "keys"));

@@ -6,6 +6,13 @@ use std::path::Path;
 /// What is configured, and what is found. `elsewhere`: the configuration may be another machine's.
 pub(super) fn summary(config: &Config, elsewhere: bool) -> String {
     let Some(watchdog) = &config.watchdog else { return String::new() };
+    if let Some(pin) = &watchdog.gpio {
+        return format!(
+            "watchdog  a chip on pin {pin}: resets this machine {} after the engine last vouched \
+             for it\n",
+            format_duration(watchdog.timeout)
+        );
+    }
     let device = &watchdog.device;
     let found = if elsewhere { String::new() } else { format!("; {}", found(device)) };
     format!(

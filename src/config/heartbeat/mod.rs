@@ -16,7 +16,7 @@ use super::fence::{RawFencing, default_stop_failure};
 use super::files;
 use super::raw::{Raw, RawTiming};
 use super::watchdog::RawWatchdog;
-use super::{Rule, Source, Watchdog};
+use super::{Panel, Rule, Source, Watchdog};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         stop_failure: default_stop_failure(rule, false),
         fencing,
         watchdog,
+        panel: Panel::default(),
+        health: None,
         keys,
         nodes: hacf.nodes,
         witnesses: Vec::new(),
@@ -80,7 +82,7 @@ fn watchdog(hacf: &HaCf, dead: Duration) -> Option<RawWatchdog> {
     let device = hacf.watchdog.as_ref()?;
     let seconds = (dead + Duration::from_millis(10)).as_millis().div_ceil(1000);
     let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
-    let watchdog = Watchdog { device: device.value.clone(), timeout, pretimeout: None };
+    let watchdog = Watchdog { device: device.value.clone(), timeout, ..Watchdog::default() };
     Some(RawWatchdog { at: device.at, watchdog })
 }
 

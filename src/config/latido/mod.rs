@@ -1,7 +1,9 @@
 //! `latido.toml` → `Raw`. Every key is known or an error.
 mod fence;
 mod group;
+mod health;
 mod link;
+mod panel;
 mod references;
 mod table;
 mod watchdog;
@@ -58,6 +60,8 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         references: references::read(&document, report),
         fencing,
         watchdog: watchdog::read(&document, report),
+        panel: panel::read(&document, report),
+        health: health::read(&document, report),
         keys: read_keys(&document, path, report),
         links,
         links_unread,

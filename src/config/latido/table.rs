@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of every table, for "belongs in …".
-const KEYS: [(&str, &[&str]); 12] = [
+const KEYS: [(&str, &[&str]); 14] = [
     ("[cluster]", &["name", "nodes"]),
     ("[[witness]]", &["name"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
@@ -25,6 +25,10 @@ const KEYS: [(&str, &[&str]); 12] = [
             "command",
             "agent",
             "stonith",
+            "gpio",
+            "pulse",
+            "sense",
+            "settle",
             "options",
             "params",
             "params_file",
@@ -36,12 +40,25 @@ const KEYS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("[self_fence]", &["command", "takes"]),
-    ("[watchdog]", &["device", "timeout", "pretimeout"]),
+    ("[watchdog]", &["device", "timeout", "pretimeout", "gpio", "enable"]),
+    (
+        "[health]",
+        &[
+            "temperature",
+            "under_voltage",
+            "throttled",
+            "writable",
+            "disk_errors",
+            "lasts",
+            "recovers",
+        ],
+    ),
+    ("[panel]", &["owner", "standby", "alarm", "button"]),
     ("[log]", &["file", "debug_file", "syslog", "debug"]),
 ];
 
 /// Keys that stand before the first table.
-pub(super) const TOP: [&str; 13] = [
+pub(super) const TOP: [&str; 15] = [
     "realtime",
     "cluster",
     "witness",
@@ -54,6 +71,8 @@ pub(super) const TOP: [&str; 13] = [
     "fence",
     "self_fence",
     "watchdog",
+    "panel",
+    "health",
     "log",
 ];
 
