@@ -207,14 +207,10 @@ impl Ground<'_> {
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
         facts.watchdog = watchdog.board();
-        let unfit = facts.unfit.clone();
+        self.companions(&facts)?;
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts)
                 .map_err(say("cannot open the control socket"))?;
-        health::start(config.health.as_ref(), runtime.path(), unfit, teller)
-            .map_err(say("cannot start a thread"))?;
-        panel::start(&config.panel, runtime.path(), teller)
-            .map_err(say("cannot start a thread"))?;
 
         let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
         let vouch = runtime.vouch().map_err(|error| error.to_string())?;
@@ -252,6 +248,17 @@ impl Ground<'_> {
             watchdog,
         };
         Ok((parts, server))
+    }
+}
+
+impl Ground<'_> {
+    /// Threads that ask by the control socket, as people do.
+    fn companions(&self, facts: &Facts) -> Result<(), String> {
+        let Ground { config, runtime, teller, .. } = *self;
+        let (unfit, runtime) = (facts.unfit.clone(), runtime.path());
+        health::start(config.health.as_ref(), runtime, unfit, teller)
+            .and_then(|()| panel::start(&config.panel, runtime, teller))
+            .map_err(|error| format!("cannot start a thread: {error}"))
     }
 }
 

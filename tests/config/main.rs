@@ -3,6 +3,7 @@
 mod commands;
 mod fencing;
 mod fixtures;
+mod hardware;
 mod heartbeat;
 mod properties;
 mod references;
