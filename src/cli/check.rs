@@ -3,6 +3,7 @@ mod fence;
 mod guards;
 mod serial;
 mod times;
+mod watchdog;
 
 pub use times::Tried;
 
@@ -308,6 +309,7 @@ fn summary(config: &Config, tried: &Tried) -> String {
         text.push_str(SHORT_DEAD);
     }
     text.push_str(&fence::summary(config));
+    text.push_str(&watchdog::summary(config, *tried == Tried::Elsewhere));
     text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
     text.push_str(fence::stop_failure(config));

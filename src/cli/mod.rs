@@ -10,6 +10,7 @@ mod link;
 pub mod migrate;
 mod run;
 mod status;
+mod watchdog;
 mod witness;
 
 pub use run::RunArgs;
@@ -85,6 +86,8 @@ enum Command {
     Key(key::Args),
     Link(link::Args),
     Witness(witness::Args),
+    /// Have the watchdog handed over; prove that it resets this machine.
+    Watchdog(watchdog::Args),
 }
 
 /// Which daemon is meant.
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Key(args) => key::run(&args),
         Command::Link(args) => link::run(&args),
         Command::Witness(args) => witness::run(&args),
+        Command::Watchdog(args) => watchdog::run(&args),
     }
 }
 

@@ -105,6 +105,9 @@ fn screen(report: &Report, colour: bool) -> String {
         );
         text.push_str(&wrapped("", "  ", &line));
     }
+    if let Some(line) = report.watchdog.line() {
+        text.push_str(&wrapped("watchdog: ", "  ", &line));
+    }
     text.push_str("\nNODE             STATE      LINKS (round trip ± jitter, loss, last frame)\n");
     for node in &report.nodes {
         text.push_str(&node_line(node));

@@ -8,6 +8,7 @@ use super::raw::{Raw, RawGroup, RawResource, RawTiming};
 use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
+use super::watchdog;
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
     let timing = raw.timing.values();
     let references = references::check(&raw.references, &timing, &raw.groups, report);
     fence::check(&raw, report);
+    watchdog::check(&raw, report);
     let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
@@ -53,6 +55,9 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
         probe: raw.probe,
         references,
         fencing,
+        watchdog: raw.watchdog.map(|written| written.watchdog),
+        panel: raw.panel,
+        health: raw.health,
         keys,
         links,
         groups,

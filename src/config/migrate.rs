@@ -72,6 +72,9 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
     config.links.iter().for_each(|link| write_link(&mut text, link));
     config.groups.iter().for_each(|group| write_group(&mut text, config, group));
     fence::write(&mut text, config);
+    text.push_str(&config.watchdog_table(quote_path));
+    text.push_str(&config.panel.table(quote));
+    text.extend(config.health.as_ref().map(|health| health.table(quote)));
     write_log(&mut text, &config.log);
     text
 }

@@ -8,6 +8,7 @@ mod compare;
 mod diagnostic;
 mod fence;
 mod files;
+mod health;
 mod heartbeat;
 mod identity;
 mod keys;
@@ -16,11 +17,13 @@ pub mod lease;
 pub mod line;
 mod mac;
 mod migrate;
+mod panel;
 mod raw;
 mod references;
 mod rotation;
 mod suggest;
 mod values;
+mod watchdog;
 mod witness;
 
 pub use announcing::Announcing;
@@ -29,18 +32,21 @@ pub use compare::{differences, name_hash, tag_of};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
 pub use fence::{
-    Device, DeviceKind, Fencing, Method, Options, Parameters, SelfFence, TIMEOUT, TRIES,
+    Device, DeviceKind, Fencing, Method, Options, Parameters, Relay, SelfFence, TIMEOUT, TRIES,
 };
+pub use health::Health;
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use latido::{ETHERTYPE, PORT, link_of};
 pub use line::{Bus, Direction, Flow, Line, Modem, Pace};
 pub use mac::Mac;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use panel::Panel;
 pub use references::References;
 pub use rotation::KeyFile;
 pub(crate) use rotation::source_of;
 pub use values::format_duration;
+pub use watchdog::Watchdog;
 pub use witness::{CLUSTERS_MAX, Ward, WitnessConfig};
 
 use std::net::IpAddr;
@@ -71,6 +77,12 @@ pub struct Config {
     pub references: References,
     /// Devices that switch nodes off, and what this machine does to itself.
     pub fencing: Fencing,
+    /// What resets this machine when the engine no longer vouches for it.
+    pub watchdog: Option<Watchdog>,
+    /// Lamps and a button.
+    pub panel: Panel,
+    /// When this machine is no longer fit.
+    pub health: Option<Health>,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.

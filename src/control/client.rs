@@ -113,6 +113,14 @@ impl Client {
         self.give(&Request { key: Some(key), ..Request::of(Order::TryKey) })
     }
 
+    /// Gives a command about this machine; `sure`: it is meant. Else what it would do is told.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn order_meant(&mut self, order: Order, sure: bool) -> Result<Answer, ClientError> {
+        self.give(&Request { sure, ..Request::of(order) })
+    }
+
     fn give(&mut self, request: &Request) -> Result<Answer, ClientError> {
         let line = self.ask(request)?;
         let answer: Answer = self.read(&line)?;

@@ -14,6 +14,7 @@ pub mod quorum;
 pub mod report;
 pub mod safety;
 mod server;
+mod watchdog;
 
 pub use client::{Client, ClientError};
 pub use fence::{DeviceReport, FenceReport, LastReport};

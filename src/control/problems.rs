@@ -7,6 +7,10 @@ use crate::tell::span;
 pub fn problems(report: &Report) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(daemon_problems(report));
+    problems.extend(super::watchdog::problems(report));
+    problems.extend(report.unfit.iter().map(|why| {
+        format!("{} is not fit: {why}. Its groups go to another node, if one can.", report.node)
+    }));
     let (urgent, later): (Vec<_>, Vec<_>) =
         report.groups.iter().partition(|group| group.state == "blocked" || group.failed_here);
     problems.extend(urgent.into_iter().filter_map(|group| group_problem(group, report)));

@@ -1,5 +1,6 @@
 //! One JSON object on one line each way.
 use super::group_set;
+use crate::core::id::GroupSet;
 use crate::core::io::{Command, Refusal};
 use crate::tell::Names;
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,14 @@ pub enum Order {
     ConfirmDead,
     /// Find out who accepts a key.
     TryKey,
+    /// Pet the watchdog no more, to see whether it resets this machine.
+    WatchdogTest,
+    /// Pet it again: it did not.
+    WatchdogResume,
+    /// This machine does not feel well: hand everything over, as for a standby.
+    Unfit,
+    /// It is well again: end that standby, and move nothing.
+    Fit,
 }
 
 impl Order {
@@ -80,6 +89,10 @@ impl Order {
             Order::Fence => "fence",
             Order::ConfirmDead => "confirm-dead",
             Order::TryKey => "try-key",
+            Order::WatchdogTest => "watchdog test",
+            Order::WatchdogResume => "watchdog test: end",
+            Order::Unfit => "unfit",
+            Order::Fit => "fit",
         }
     }
 }
@@ -137,6 +150,9 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
     })?;
     Ok(match request.command {
         Order::Status | Order::Advise | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::WatchdogTest | Order::WatchdogResume => None,
+        Order::Unfit => Some(Command::Standby),
+        Order::Fit => Some(Command::Failback(GroupSet::EMPTY)),
         Order::TryKey => {
             let key = request.key.ok_or_else(|| {
                 Answer::no("no key is named", r#"send {"command":"try-key","key":2}"#)

@@ -4,6 +4,7 @@
 use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
 pub use super::quorum::Quorum;
+pub use super::watchdog::WatchdogReport;
 
 use super::quorum;
 use super::safety::{Basis, Gate};
@@ -15,6 +16,8 @@ use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, PeerLink, Pha
 use crate::core::quality::LinkQuality;
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
+use crate::platform::health::Unfit;
+use crate::platform::watchdog;
 use crate::tell::{Names, Past};
 use crate::{fence as devices, reference};
 use serde::{Deserialize, Serialize};
@@ -70,6 +73,10 @@ pub struct Facts {
     pub gaps: crate::quality::Board,
     /// Why the peers fell silent.
     pub inquests: reference::Inquests,
+    /// The watchdog.
+    pub watchdog: watchdog::Board,
+    /// Why this machine is not fit.
+    pub unfit: Unfit,
 }
 
 /// What is known of the lease gate.
@@ -173,6 +180,8 @@ impl Facts {
             times: times(config),
             gaps: crate::quality::Board::default(),
             inquests: reference::Inquests::default(),
+            watchdog: watchdog::Board::default(),
+            unfit: Unfit::default(),
         }
     }
 }
@@ -245,6 +254,10 @@ pub struct Report {
     pub counters: CounterReport,
     /// Whether the kernel silences addresses that nobody vouches for.
     pub gate: GateReport,
+    /// What resets this machine when the engine no longer vouches for it.
+    pub watchdog: WatchdogReport,
+    /// Why this machine is not fit to serve, as far as it feels.
+    pub unfit: Vec<String>,
     /// How the engine is scheduled.
     pub realtime: Realtime,
     /// The last events, oldest first.
@@ -526,6 +539,8 @@ pub fn report(
             .collect(),
         counters: counters(status.counters),
         gate: facts.gate.report(),
+        watchdog: WatchdogReport::of(&facts.watchdog),
+        unfit: facts.unfit.list(),
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()

@@ -3,7 +3,7 @@ use super::fence;
 use super::measured;
 use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
-use super::{Peer, Port, Snapshot, connect, hush, ring};
+use super::{Peer, Port, Snapshot, connect, hush, ring, watchdog};
 use crate::platform::clock;
 use crate::tell::{Level, Teller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -344,6 +344,11 @@ impl Desk {
     }
 
     fn request(&mut self, index: usize, request: &Request, now: Instant) {
+        if matches!(request.command, Order::WatchdogTest | Order::WatchdogResume) {
+            let begin = request.command == Order::WatchdogTest;
+            let answer = watchdog::test(&self.facts.watchdog, begin, request.sure);
+            return self.clients[index].reply(&answer);
+        }
         let command = match request.command {
             Order::Fence | Order::ConfirmDead => fence::command(request, &self.facts).map(Some),
             _ => command(request, &self.facts.names),

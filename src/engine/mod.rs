@@ -4,13 +4,16 @@
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
 mod gate;
+mod health;
 mod keys;
 mod last_good;
+mod panel;
 mod reload;
 mod senses;
 mod settings;
 mod turn;
 mod voters;
+mod watchdog;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -205,7 +208,10 @@ impl Ground<'_> {
 
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
-        let settings = settings::settings(config, me, in_force, gate.silencer())?;
+        // As late as possible: from here on it must be petted.
+        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
+        let counted = watchdog.counted(config);
+        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();
@@ -213,6 +219,8 @@ impl Ground<'_> {
         facts.references = guards.board();
         facts.inquests = inquest.board();
         facts.gaps = recorder.board();
+        facts.watchdog = watchdog.board();
+        self.companions(&facts)?;
         let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts, clerk)
@@ -254,8 +262,20 @@ impl Ground<'_> {
             fenced,
             own,
             ring,
+            watchdog,
         };
         Ok((parts, server))
+    }
+}
+
+impl Ground<'_> {
+    /// Threads that ask by the control socket, as people do.
+    fn companions(&self, facts: &Facts) -> Result<(), String> {
+        let Ground { config, runtime, teller, .. } = *self;
+        let (unfit, runtime) = (facts.unfit.clone(), runtime.path());
+        health::start(config.health.as_ref(), runtime, unfit, teller)
+            .and_then(|()| panel::start(&config.panel, runtime, teller))
+            .map_err(|error| format!("cannot start a thread: {error}"))
     }
 }
 
@@ -317,7 +337,8 @@ fn fences(
 /// The command by which this machine ends itself, made ready.
 fn own(config: &Config, me: usize) -> std::io::Result<Option<Own>> {
     let node = config.nodes.get(me).map_or("", String::as_str);
-    config.fencing.own.as_ref().map(|own| Own::start(own, node)).transpose()
+    let own = config.fencing.own.as_ref();
+    (own.is_some() || config.watchdog.is_some()).then(|| Own::start(own, node)).transpose()
 }
 
 fn resources(

@@ -3,6 +3,7 @@ use super::gate::LeaseGate;
 use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
+use super::watchdog::Keeper;
 use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
 use crate::core::MEMORY_MAX;
 use crate::core::id::{GroupSet, JobId, LinkId, LinkSet, NodeId};
@@ -82,6 +83,7 @@ pub(super) struct Parts {
     pub(super) fenced: Mailbox<fence::Report>,
     pub(super) own: Option<Own>,
     pub(super) ring: super::keys::Ring,
+    pub(super) watchdog: Keeper,
 }
 
 /// The loop's state.
@@ -166,6 +168,7 @@ impl Engine {
     pub(super) fn dismiss(mut self, orderly: bool) -> LeaseGate {
         if orderly {
             self.parts.fences.finish();
+            self.parts.watchdog.finish(self.blocked);
         }
         self.parts.gate
     }
@@ -454,8 +457,9 @@ impl Engine {
                         own.reset();
                     }
                 }
-                // There is no hardware to be petted; nothing is configured that would ask.
-                Output::Watchdog(Watchdog::Pet) => {}
+                Output::Watchdog(Watchdog::Pet) => {
+                    self.parts.watchdog.pet(self.now, &self.parts.notify);
+                }
                 Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
@@ -582,6 +586,7 @@ impl Engine {
         }
         if let Some(interval) = self.parts.notify.watchdog_interval()
             && self.now >= self.next_pet
+            && !self.parts.watchdog.is_manager()
         {
             self.next_pet = self.now + super::settings::span(interval).ratio(1, 2);
             self.parts.notify.watchdog();

@@ -4,10 +4,12 @@ mod addresses;
 mod commands;
 mod fencing;
 mod fixtures;
+mod hardware;
 mod heartbeat;
 mod properties;
 mod references;
 mod toml;
+mod watchdog;
 mod witness;
 
 use latido::cli::{check, keygen, migrate};

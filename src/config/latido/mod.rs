@@ -2,9 +2,12 @@
 mod announcing;
 mod fence;
 mod group;
+mod health;
 mod link;
+mod panel;
 mod references;
 mod table;
+mod watchdog;
 pub(super) mod witness;
 
 use super::diagnostic::{At, Located, Report};
@@ -57,6 +60,9 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         probe: references::read_probe(&document, rule, report),
         references: references::read(&document, report),
         fencing,
+        watchdog: watchdog::read(&document, report),
+        panel: panel::read(&document, report),
+        health: health::read(&document, report),
         keys: read_keys(&document, path, report),
         links,
         links_unread,
@@ -188,7 +194,7 @@ fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, Raw
     fencing.delay = table.duration("fence_delay", report);
     (fencing.rule_at, fencing.stop_failure_at) = (table.at("rule"), table.at("stop_failure"));
     // A reset that could not be read has been reported.
-    let own = document.has("self_fence");
+    let own = document.has("self_fence") || document.has("watchdog");
     (rule, read_stop_failure(&table, rule, own, report), fencing)
 }
 
