@@ -237,6 +237,8 @@ impl Peer {
             candidates,
             turn,
             replaced,
+            // For people.
+            board: _,
         } = self;
         (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
         (hears_us_on, candidates, turn).hash(hasher);

@@ -2,6 +2,7 @@
 use super::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet, Term};
 use super::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::time::{Duration, Instant};
+use super::witness::health::Health;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -515,6 +516,8 @@ pub struct NodeStatus {
     pub fencing: bool,
     /// It was seen since this machine's start: it may be fenced.
     pub seen: bool,
+    /// What it says of its board, if it is a witness on one.
+    pub board: Option<Health>,
     /// Its links to us.
     pub links: [PeerLink; LINKS_MAX],
 }

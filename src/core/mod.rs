@@ -27,6 +27,7 @@ pub mod mutation;
 mod ownership;
 mod peer;
 mod placement;
+pub mod provision;
 pub mod seal;
 pub mod time;
 mod transmit;

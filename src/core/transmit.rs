@@ -157,6 +157,7 @@ impl Cluster {
                 proof: fence.proof(),
                 fencing: fence.is_under_way(),
                 seen: fence.is_seen(),
+                board: peer.board,
                 links,
             };
         }

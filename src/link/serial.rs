@@ -283,7 +283,7 @@ fn loss(error: Errno) -> Loss {
 }
 
 /// Whether `device` is there at all and something that can be a serial line.
-fn check_device(device: &Path) -> Result<(), Obstacle> {
+pub(super) fn check_device(device: &Path) -> Result<(), Obstacle> {
     let shown = device.display();
     match rustix::fs::stat(device) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => Ok(()),
@@ -301,7 +301,7 @@ fn check_device(device: &Path) -> Result<(), Obstacle> {
     }
 }
 
-fn open_tty(builder: SerialPortBuilder) -> serialport::Result<TTYPort> {
+pub(super) fn open_tty(builder: SerialPortBuilder) -> serialport::Result<TTYPort> {
     let builder = builder
         .data_bits(DataBits::Eight)
         .parity(Parity::None)
@@ -316,7 +316,7 @@ fn open_tty(builder: SerialPortBuilder) -> serialport::Result<TTYPort> {
     Ok(port)
 }
 
-fn explain(device: &Path, error: &serialport::Error) -> Obstacle {
+pub(super) fn explain(device: &Path, error: &serialport::Error) -> Obstacle {
     let shown = device.display();
     match error.kind() {
         serialport::ErrorKind::NoDevice => Obstacle::new(
