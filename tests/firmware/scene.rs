@@ -119,8 +119,12 @@ impl Site {
         let (flash, control) = (self.flash(), self.control());
         let _ = fs::remove_file(&control);
         let log = self.lab.node(WITNESS).dir().join("defmt");
+        // A real board does not wait for this machine's other work: real-time, as the daemons.
         let command = [
-            QEMU.to_owned(),
+            "chrt".to_owned(),
+            "--rr".into(),
+            "1".into(),
+            QEMU.into(),
             "-M".into(),
             "mps2-an385".into(),
             "-display".into(),
@@ -163,7 +167,7 @@ impl Site {
     /// The emulator's process.
     pub(crate) fn board(&self) -> Option<i32> {
         let all = self.lab.node(WITNESS).processes();
-        let ours = |command: &[String]| command.first().is_some_and(|word| word.contains(QEMU));
+        let ours = |command: &[String]| command.first().is_some_and(|word| word == QEMU);
         all.into_iter().find(|one| ours(&one.command) && one.state != 'Z').map(|one| one.pid)
     }
 

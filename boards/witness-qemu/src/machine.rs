@@ -1,5 +1,6 @@
 //! The board's registers.
 use crate::host::{File, command_line};
+use crate::stack;
 use core::mem::MaybeUninit;
 use latido::core::time::Instant;
 use latido::core::witness::health::Cause;
@@ -157,7 +158,7 @@ impl Board for Machine {
     }
 
     fn memory(&self) -> (Option<u16>, u16) {
-        stack()
+        stack::used()
     }
 
     fn reset(&mut self) -> ! {
@@ -187,19 +188,4 @@ impl Flash for Machine {
             self.program(sector, offset, &[0xFF; 64]);
         }
     }
-}
-
-/// The most bytes of stack that were used: the start code has painted it. And the rest of memory.
-fn stack() -> (Option<u16>, u16) {
-    const PAINT: u32 = 0xCCCC_CCCC;
-    unsafe extern "C" {
-        static _stack_end: u32;
-        static _stack_start: u32;
-        static _ram_start: u32;
-    }
-    let (end, start) = (&raw const _stack_end as usize, &raw const _stack_start as usize);
-    let clean = (end..start).step_by(4).find(|at| Register(*at).read() != PAINT);
-    let used = start - clean.unwrap_or(start);
-    let other = end - (&raw const _ram_start as usize);
-    (u16::try_from(used).ok(), u16::try_from(other).unwrap_or(u16::MAX))
 }

@@ -9,6 +9,7 @@
 mod host;
 mod log;
 mod machine;
+mod stack;
 
 use machine::Machine;
 use witness::Loop;
