@@ -1,4 +1,5 @@
-//! The linker's scripts: this board's memory, cortex-m-rt's sections, defmt's strings.
+//! The linker: this board's memory, cortex-m-rt's sections, defmt's strings; and notes of what calls
+//! what, for `boards/check`.
 use std::path::PathBuf;
 use std::{env, fs};
 
@@ -8,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::copy(layout, out.join("memory.x"))?;
     println!("cargo:rerun-if-changed={layout}");
     println!("cargo:rustc-link-search={}", out.display());
-    for argument in ["-Tlink.x", "-Tdefmt.x", "--nmagic"] {
+    for argument in ["-Tlink.x", "-Tdefmt.x", "--nmagic", "--emit-relocs"] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
     Ok(())
