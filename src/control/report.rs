@@ -1,6 +1,7 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::board::BoardReport;
 use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
 pub use super::quorum::Quorum;
@@ -302,6 +303,9 @@ pub struct NodeReport {
     pub why: Option<WhyReport>,
     /// How it can be fenced, and was.
     pub fence: FenceReport,
+    /// The board that it runs on, if it is a witness on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardReport>,
 }
 
 /// Who accepts a key.
@@ -588,6 +592,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         config_differs: known.differs,
         other_voters: known.other_voters,
         fence: fence::report(node, snapshot, facts),
+        board: known.board.map(BoardReport::from),
         references: if is_me { snapshot.status.references } else { known.references },
         key: known.key,
         links: links

@@ -26,6 +26,7 @@ use super::quality::Reception;
 use super::rekey::{Strangers, Trying};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
+use super::witness::health::Health;
 
 /// One more than the goodbye frames: one may be lost, all of them hardly.
 const GOODBYES: u8 = 4;
@@ -374,11 +375,17 @@ impl Cluster {
             self.own_frame(&header);
             return false;
         }
-        let Ok(body) = Body::decode(text) else {
+        let Ok((body, rest)) = Body::split(text) else {
             self.counters.unreadable += 1;
             return false;
         };
-        self.take(link, &header, body)
+        let board = if body.flags.witness() { Health::behind(rest) } else { None };
+        let changed = self.take(link, &header, body);
+        let peer = &mut self.peers[header.node.index()];
+        if peer.incarnation == Some(header.incarnation) && peer.sequence == header.sequence {
+            peer.board = board;
+        }
+        changed
     }
 
     /// An authentic frame in our name that we did not send: another machine of that name, or an old

@@ -248,6 +248,8 @@ impl Peer {
             latest_key: _,
             replaced,
             unanswered,
+            // For people.
+            board: _,
         } = self;
         (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
         (hears_us_on, candidates, turn, unanswered).hash(hasher);

@@ -28,6 +28,7 @@ pub mod mutation;
 mod ownership;
 mod peer;
 mod placement;
+pub mod provision;
 pub mod quality;
 mod rekey;
 pub mod seal;

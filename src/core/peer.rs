@@ -14,6 +14,7 @@ use super::limits::LINKS_MAX;
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use super::wire::{Body, Header, Heard};
+use super::witness::health::Health;
 use heapless::Deque;
 
 /// Incarnations that were replaced and are never heard again.
@@ -92,6 +93,8 @@ pub(super) struct Peer {
     pub(super) replaced: Deque<Incarnation, REPLACED_MAX>,
     /// It has hung up, and has not answered since.
     pub(super) unanswered: Option<Unanswered>,
+    /// What a witness said of its board.
+    pub(super) board: Option<Health>,
 }
 
 /// What a peer needs to know of us to judge its frames.
