@@ -182,7 +182,7 @@ fn other_traffic_on_the_interface_costs_the_daemon_nothing() {
         changed(12, &[0x08, 0x06]),
         changed(12, &[0x86, 0xDD]),
         changed(12, &[0x88, 0xB6]),
-        changed(14, &[b'M']),
+        changed(14, b"M"),
         changed(15, &[9]),
         changed(18, &[9]),
         changed(20, &[good[20] ^ 1]),
