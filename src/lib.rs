@@ -22,6 +22,8 @@ pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
 #[cfg(feature = "std")]
+pub mod linktest;
+#[cfg(feature = "std")]
 pub mod platform;
 #[cfg(feature = "std")]
 pub mod reference;

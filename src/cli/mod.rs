@@ -3,7 +3,9 @@ pub mod check;
 mod command;
 pub mod demo;
 mod fence;
+mod key;
 pub mod keygen;
+mod link;
 pub mod migrate;
 mod run;
 mod status;
@@ -78,6 +80,8 @@ enum Command {
     /// See a pair fail over on this machine: nothing to configure, nothing left behind.
     Demo(demo::Args),
     Keygen(keygen::Args),
+    Key(key::Args),
+    Link(link::Args),
     Witness(witness::Args),
 }
 
@@ -112,6 +116,8 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
+        Command::Key(args) => key::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::Witness(args) => witness::run(&args),
     }
 }

@@ -418,6 +418,13 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
             report.error(at, message, format!("write it as `{interface}:0`"));
         }
     }
+    if address.virtual_mac.is_some() && address.label.is_some() {
+        let message = "a label names the interface, and with `virtual_mac` that is another one";
+        report.error(at, message, "remove the label");
+    }
+    if address.virtual_mac.is_some() && address.interface.as_deref() == Some("lo") {
+        report.error(at, "the loopback interface has no Ethernet", "remove `virtual_mac`");
+    }
     if address.broadcast.is_some_and(|broadcast| !broadcast.is_ipv4() || address.address.is_ipv6())
     {
         report.error(at, "only an IPv4 address has a broadcast address", "remove it");

@@ -108,6 +108,25 @@ pub fn tag_of(cluster: &str) -> u32 {
     digest(["cluster", cluster].into_iter())
 }
 
+/// The name with this tag, if it is `name` in another spelling. A tag is only a hash: others have
+/// to be asked for theirs.
+pub(crate) fn other_spelling(name: &str, tag: u32) -> Option<String> {
+    let lower = name.to_lowercase();
+    let mut letters = lower.chars();
+    let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect());
+    let capital: String = capital.unwrap_or_default();
+    let bare = name.trim().to_owned();
+    let spellings = [lower, capital, name.to_uppercase(), bare, format!("{name} ")];
+    let others = [
+        name.replace('-', "_"),
+        name.replace('_', "-"),
+        name.replace(['-', '_', ' '], ""),
+        name.replace(' ', "-"),
+    ];
+    let mut all = spellings.into_iter().chain(others);
+    all.find(|other| other != name && tag_of(other) == tag)
+}
+
 /// How a rule is written.
 pub(crate) fn rule_name(rule: Rule) -> &'static str {
     match rule {
@@ -161,6 +180,9 @@ fn describe_address(address: &Address) -> String {
     }
     if let Some(broadcast) = address.broadcast {
         text.push_str(&format!(" broadcast {broadcast}"));
+    }
+    if address.virtual_mac.is_some() {
+        text.push_str(" with a virtual MAC");
     }
     text
 }

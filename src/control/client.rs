@@ -95,6 +95,23 @@ impl Client {
         self.give(&Request { node: Some(node.to_owned()), sure, ..Request::of(order) })
     }
 
+    /// Has the configuration read again; `sure`: what a change of keys means for the others was
+    /// looked into.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn reload(&mut self, sure: bool) -> Result<Answer, ClientError> {
+        self.give(&Request { sure, ..Request::of(Order::Reload) })
+    }
+
+    /// Has the others tried whether they accept a key; the status tells.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn try_key(&mut self, key: u8) -> Result<Answer, ClientError> {
+        self.give(&Request { key: Some(key), ..Request::of(Order::TryKey) })
+    }
+
     fn give(&mut self, request: &Request) -> Result<Answer, ClientError> {
         let line = self.ask(request)?;
         let answer: Answer = self.read(&line)?;

@@ -18,6 +18,11 @@ pub fn problems(report: &Report) -> Vec<String> {
             node.name
         ));
     }
+    let missing =
+        |node: &NodeReport| !node.me && !matches!(&*node.state, "alive" | "late" | "left");
+    if report.nodes.iter().chain(&report.witnesses).any(missing) {
+        problems.extend(report.stranger.iter().map(|stranger| format!("{stranger}.")));
+    }
     problems.extend(report.quorum.urgent.iter().map(|warning| format!("{warning}.")));
     problems.extend(super::guards::problems(report));
     problems.extend(later.into_iter().filter_map(|group| group_problem(group, report)));

@@ -24,15 +24,19 @@ pub struct Request {
     /// For `fence` and `confirm-dead`: about which node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// For these: it is meant; without it they only say what they would do.
+    /// For these: it is meant; without it they only say what they would do. For `reload`: the
+    /// peers' part in a change of keys was looked into.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sure: bool,
+    /// For `try-key`: the number of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<u8>,
 }
 
 impl Request {
     /// A request for everything.
     pub fn of(command: Order) -> Request {
-        Request { command, groups: Vec::new(), node: None, sure: false }
+        Request { command, groups: Vec::new(), node: None, sure: false, key: None }
     }
 }
 
@@ -56,6 +60,8 @@ pub enum Order {
     Fence,
     /// Believe that a node is off.
     ConfirmDead,
+    /// Find out who accepts a key.
+    TryKey,
 }
 
 impl Order {
@@ -70,6 +76,7 @@ impl Order {
             Order::Reload => "reload",
             Order::Fence => "fence",
             Order::ConfirmDead => "confirm-dead",
+            Order::TryKey => "try-key",
         }
     }
 }
@@ -127,6 +134,12 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
     })?;
     Ok(match request.command {
         Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::TryKey => {
+            let key = request.key.ok_or_else(|| {
+                Answer::no("no key is named", r#"send {"command":"try-key","key":2}"#)
+            })?;
+            Some(Command::TryKey(key))
+        }
         Order::Standby if request.groups.is_empty() => Some(Command::Standby),
         Order::Standby => Some(Command::HandOver(groups)),
         Order::Takeover => Some(Command::Takeover(groups)),
@@ -167,6 +180,10 @@ pub fn refusal(refusal: Refusal, names: &Names) -> Answer {
         Refusal::ConfigurationsDiffer => Answer::no(
             "the nodes' configurations differ",
             "copy the same file to every node and run `latido reload` there",
+        ),
+        Refusal::NoSuchKey(key) => Answer::no(
+            format!("the running daemon has no key {key}"),
+            "add it to the key file (`latido key add`), then `latido reload`",
         ),
         Refusal::NoSuchNode(node) => Answer::no(
             format!("{} is this node, or owns no groups", names.node(node)),

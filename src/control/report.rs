@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 /// The version of this format.
 pub const SCHEMA: u32 = 1;
 
+/// For so long a stranger is worth a word: few of its frames are let through.
+const STRANGER: Duration = Duration::from_millis(600_000);
 /// Events in a report.
 const EVENTS: usize = 20;
 
@@ -198,6 +200,13 @@ pub struct Report {
     pub quorum: Quorum,
     /// False: frames carry no secret, anybody can make them.
     pub authenticated: bool,
+    /// The number of the key that seals our frames.
+    pub key: u8,
+    /// Who has opened frames of the key that was tried last.
+    pub trial: Option<TrialReport>,
+    /// Who was heard within the last minutes with our key under another cluster's name, while a
+    /// peer was missing, and what to do.
+    pub stranger: Option<String>,
     /// Every node of the cluster.
     pub nodes: Vec<NodeReport>,
     /// Every witness: it votes, and owns nothing.
@@ -248,10 +257,24 @@ pub struct NodeReport {
     pub other_voters: bool,
     /// References that it reaches, or reached when it was heard last.
     pub references: u8,
+    /// The number of the key that its last frame was sealed with.
+    pub key: Option<u8>,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
     /// How it can be fenced, and was.
     pub fence: FenceReport,
+}
+
+/// Who accepts a key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrialReport {
+    /// Its number.
+    pub key: u8,
+    /// Nodes and witnesses that have opened a frame sealed with it.
+    pub opened: Vec<String>,
+    /// No more answers are waited for.
+    pub over: bool,
 }
 
 /// One link to one peer.
@@ -417,6 +440,17 @@ pub fn report(
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
         quorum: quorum::report(snapshot, facts),
         authenticated: facts.authenticated,
+        key: status.key,
+        trial: status.trial.map(|trial| TrialReport {
+            key: trial.key,
+            opened: trial.opened.iter().map(|node| facts.names.node(node).to_owned()).collect(),
+            over: trial.over,
+        }),
+        stranger: status
+            .stranger
+            .filter(|stranger| facts.authenticated || stranger.same_voters)
+            .filter(|stranger| snapshot.at.since(stranger.at) < STRANGER)
+            .map(|stranger| crate::tell::other_cluster(stranger, &facts.names)),
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
         links: links
@@ -483,6 +517,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         other_voters: known.other_voters,
         fence: fence::report(node, snapshot, facts),
         references: if is_me { snapshot.status.references } else { known.references },
+        key: known.key,
         links: links
             .map(|link| {
                 let peer = &known.links[link.index()];

@@ -21,6 +21,7 @@ use super::io::{
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
+use super::rekey::{Strangers, Trying};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
 
@@ -76,6 +77,8 @@ pub struct Cluster {
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
     pub(super) pet: bool,
+    pub(super) trying: Option<Trying>,
+    pub(super) strangers: Strangers,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -125,6 +128,8 @@ impl Cluster {
             remembering: false,
             unsaved_until: None,
             pet: false,
+            trying: None,
+            strangers: Strangers::default(),
             config,
         };
         for group in &mut cluster.groups {
@@ -179,6 +184,7 @@ impl Cluster {
                 changed = true;
             }
             Input::NotRemembered => self.not_remembered(),
+            Input::Keys { keys } => self.rekey(keys),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
                 changed = true;
@@ -250,13 +256,17 @@ impl Cluster {
 
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
+        if self.cloned {
+            // Nothing is sent any more.
+            return self.due;
+        }
         let beat = if self.urgent || self.next_beat <= self.now {
             // A frame was held back because its sequence number would have repeated.
             Instant::from_micros(self.sent) + Duration::from_micros(1)
         } else {
             self.next_beat
         };
-        let beat = Deadline { at: beat, timer: Timer::Heartbeat };
+        let beat = Deadline { at: self.trial_at().min(beat), timer: Timer::Heartbeat };
         if self.due.at < beat.at { self.due } else { beat }
     }
 
@@ -323,6 +333,7 @@ impl Cluster {
         let header = match Header::decode(bytes) {
             Ok(header) if header.tag != self.config.tag => {
                 self.counters.foreign += 1;
+                self.stranger(link, &header, bytes);
                 return false;
             }
             Ok(header) if self.config.members().contains(header.node) => header,
@@ -361,6 +372,12 @@ impl Cluster {
     /// recording.
     fn own_frame(&mut self, header: &Header) {
         self.counters.own += 1;
+        if header.incarnation == self.incarnation {
+            // Newer than what we sent, or it would not have been opened: we are there twice.
+            self.events.push(Event::Clone(header.node));
+            self.cloned = true;
+            return;
+        }
         // Told at the first, the second, the fourth …: a recording must not fill the log.
         let told = !self.counters.own.is_power_of_two();
         if Some(header.incarnation) != self.predecessor && !told {
@@ -393,12 +410,17 @@ impl Cluster {
         };
         let echo = body.heard.iter().find(ours).copied();
         let peer = &mut self.peers[header.node.index()];
-        let before = peer.incarnation;
+        let (before, key) = (peer.incarnation, peer.key);
         let taken = peer.take(&judge, header, body, echo, link);
+        let rekeyed = key.is_some_and(|_| peer.key != key);
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
+                self.trial_echo(header.node, echo.map(|echo| echo.sequence));
+                if rekeyed {
+                    self.events.push(Event::PeerKey(header.node, header.key));
+                }
                 self.watch_force(header.node);
                 if new {
                     self.replaced(header.node, before);

@@ -123,6 +123,9 @@ impl Cluster {
             remembering,
             unsaved_until,
             pet,
+            trying,
+            // For texts, and only without a peer.
+            strangers: _,
         } = self;
         // What is past stays past.
         let doubt_until = (now < doubt_until).then_some(doubt_until);
@@ -134,6 +137,7 @@ impl Cluster {
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
         (guard, in_force, force_untold, showing, remembering, unsaved_until, pet).hash(hasher);
+        trying.hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
             fences[node.index()].identify(hasher);
@@ -236,6 +240,9 @@ impl Peer {
             hears_us_on,
             candidates,
             turn,
+            // For people.
+            key: _,
+            latest_key: _,
             replaced,
         } = self;
         (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);

@@ -27,6 +27,7 @@ pub mod mutation;
 mod ownership;
 mod peer;
 mod placement;
+mod rekey;
 pub mod seal;
 pub mod time;
 mod transmit;

@@ -4,6 +4,7 @@
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
 mod gate;
+mod keys;
 mod last_good;
 mod reload;
 mod senses;
@@ -183,7 +184,7 @@ impl Ground<'_> {
         let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
         let resources = resources(config, me, shared.clone(), report_sender)?;
         let tag = config.cluster_tag();
-        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
+        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]).with_strangers();
         let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
@@ -194,14 +195,16 @@ impl Ground<'_> {
             .map_err(say("cannot ask references and probe addresses"))?;
 
         let gate = LeaseGate::open(config, runtime.path(), teller);
+        gate.guard(&resources);
         let settings = settings::settings(config, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
+        let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
-            control(options, config, me, runtime, teller, &running, facts)
+            control(options, config, me, runtime, teller, &running, facts, clerk)
                 .map_err(say("cannot open the control socket"))?;
 
         let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
@@ -237,6 +240,7 @@ impl Ground<'_> {
             fences,
             fenced,
             own,
+            ring,
         };
         Ok((parts, server))
     }
@@ -317,10 +321,12 @@ fn resources(
         Source::Latido(_) => None,
     };
     let node = config.nodes.get(me).map_or("", String::as_str);
-    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
+    let who = crate::resource::Who { node, ha_dir, rule: config.rule };
+    Resources::with_priority(&config.groups, who, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
 
+#[allow(clippy::too_many_arguments)]
 fn control(
     options: &Options,
     config: &Config,
@@ -329,9 +335,12 @@ fn control(
     teller: &Teller,
     running: &Arc<AtomicU64>,
     facts: Facts,
+    clerk: keys::Clerk,
 ) -> std::io::Result<(Server, crate::control::Port, Troubles)> {
     let addresses = supervisor::addresses(config);
-    let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
+    let ground = (options, config, me);
+    let place = runtime.share()?;
+    let reload = reload::Reload::new(ground, running.clone(), facts.clone(), (clerk, place));
     let mut place = runtime.share()?;
     let supervisor = facts.supervisor;
     let restore = move || {

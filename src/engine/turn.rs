@@ -48,6 +48,7 @@ const TIMER: u64 = 105;
 const GUARDIAN: u64 = 106;
 const FENCES: u64 = 107;
 const FINDINGS: u64 = 108;
+const KEYS: u64 = 109;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -76,6 +77,7 @@ pub(super) struct Parts {
     pub(super) fences: Fences,
     pub(super) fenced: Mailbox<fence::Report>,
     pub(super) own: Option<Own>,
+    pub(super) ring: super::keys::Ring,
 }
 
 /// The loop's state.
@@ -142,6 +144,7 @@ impl Engine {
         engine.watch(CONTROL, engine.parts.control.as_fd())?;
         engine.watch(SIGNALS, engine.parts.signals.as_fd())?;
         engine.watch(TIMER, engine.timer.as_fd())?;
+        engine.watch(KEYS, engine.parts.ring.as_fd())?;
         engine.watch(FENCES, engine.parts.fenced.as_fd())?;
         if let Some(guardian) = &engine.parts.guardian {
             engine.watch(GUARDIAN, guardian.as_fd())?;
@@ -250,6 +253,11 @@ impl Engine {
                 }
             }
             FENCES => self.take_fenced(memory),
+            KEYS => {
+                while let Some(keys) = self.parts.ring.take() {
+                    self.feed(Input::Keys { keys: &keys }, memory);
+                }
+            }
             SIGNALS => self.signals(memory),
             // Setting it anew makes it unreadable again: no need to read it.
             TIMER => self.armed = Instant::default(),
@@ -527,6 +535,7 @@ impl Engine {
     }
 
     fn publish(&mut self) {
+        self.parts.ring.note(&self.parts.cluster);
         if self.parts.control.wanted() {
             let status = self.parts.cluster.status();
             let snapshot = Snapshot { at: self.now, status, link_errno: self.link_errno };

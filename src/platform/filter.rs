@@ -13,6 +13,8 @@ use socket2::SockFilter;
 const HEADER_LEN: u32 = 23;
 /// Bytes of the seal that ends every frame.
 const SEAL_LEN: u32 = 16;
+/// Of the frames of unknown clusters one in so many is let through, a power of two.
+const TRICKLE: u32 = 16;
 /// Bytes of the shortest frame.
 pub const FRAME_MIN: u32 = HEADER_LEN + SEAL_LEN;
 /// Where a frame has its version.
@@ -36,6 +38,8 @@ pub struct HeaderFilter {
     /// The clusters' tags, bytes 2 to 5, little endian: so many of them.
     tags: [u32; TAGS_MAX],
     count: usize,
+    /// A few frames of other clusters too.
+    strangers: bool,
 }
 
 /// Which datagrams a UDP socket is there for; three links on one port must not mix.
@@ -64,12 +68,20 @@ impl HeaderFilter {
     /// Frames of this version of the format and of the clusters with these tags, of which those
     /// beyond [`TAGS_MAX`] are left out.
     pub const fn new(version: u8, tags: &[u32]) -> HeaderFilter {
-        let mut filter = HeaderFilter { version, tags: [0; TAGS_MAX], count: 0 };
+        let mut filter = HeaderFilter { version, tags: [0; TAGS_MAX], count: 0, strangers: false };
         while filter.count < tags.len() && filter.count < TAGS_MAX {
             filter.tags[filter.count] = tags[filter.count];
             filter.count += 1;
         }
         filter
+    }
+
+    /// The same, and now and then a frame of another cluster: a peer whose cluster has another
+    /// name is told from one that is silent. A busy neighbour costs next to nothing.
+    #[must_use]
+    pub const fn with_strangers(mut self) -> HeaderFilter {
+        self.strangers = true;
+        self
     }
 
     /// Makes the kernel drop everything on a UDP `socket` but datagrams of `cast` that carry a
@@ -128,7 +140,8 @@ impl HeaderFilter {
         code.drop_unless(JEQ, u32::from(self.version));
         code.load(WORD, UDP_HEADER_LEN + TAG_AT);
         // Loads are big endian, the tag is little endian.
-        code.drop_unless_any(self.tags.iter().take(self.count).map(|tag| tag.swap_bytes()));
+        let tags = self.tags.iter().take(self.count).map(|tag| tag.swap_bytes());
+        code.drop_unless_any(tags, self.strangers);
         code.load(BYTE, AUX_OFF + AUX_PACKET_TYPE);
         match cast {
             // Our own broadcasts, looped back by the stack: waking up for them is for nothing.
@@ -159,6 +172,7 @@ const AUX_PACKET_TYPE: u32 = 4;
 const AUX_INTERFACE: u32 = 8;
 const AUX_VLAN_TAG: u32 = 44;
 const AUX_VLAN_PRESENT: u32 = 48;
+const AUX_RANDOM: u32 = 56;
 const NETWORK_OFF: u32 = -0x10_0000_i32 as u32;
 const PACKET_HOST: u32 = 0;
 const PACKET_BROADCAST: u32 = 1;
@@ -188,14 +202,21 @@ impl Program {
         self.push(RET, 0, 0, 0);
     }
 
-    fn drop_unless_any(&mut self, values: impl ExactSizeIterator<Item = u32>) {
-        let count = values.len();
+    /// `trickle`: but not always.
+    fn drop_unless_any(&mut self, values: impl ExactSizeIterator<Item = u32>, trickle: bool) {
+        let (count, tail) = (values.len(), if trickle { 4 } else { 1 });
         for (place, value) in values.enumerate() {
-            // Over the tests that are left, and the drop after them.
-            let jump = u8::try_from(count - place).unwrap_or(u8::MAX);
+            // Over the tests that are left, and what comes after them.
+            let jump = u8::try_from(count - place - 1 + tail).unwrap_or(u8::MAX);
             self.push(JEQ, jump, 0, value);
         }
-        self.push(RET, 0, 0, 0);
+        if trickle {
+            self.load(WORD, AUX_OFF + AUX_RANDOM);
+            self.push(ALU_AND, 0, 0, TRICKLE - 1);
+            self.drop_unless(JEQ, 0);
+        } else {
+            self.push(RET, 0, 0, 0);
+        }
     }
 
     fn drop_if(&mut self, test: u16, value: u32) {

@@ -9,7 +9,6 @@
 //! engine through a mailbox.
 mod board;
 mod echo;
-mod frames;
 mod names;
 mod pinger;
 mod prober;

@@ -11,6 +11,8 @@ pub(crate) const NAMESAKE: &str = "somebody else sends with our key";
 /// The names that the core knows only as numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
+    /// Of the cluster.
+    pub cluster: String,
     /// Of the nodes, in the order of `NodeId`.
     pub nodes: Vec<String>,
     /// Of the witnesses; their `NodeId`s go from the last one downwards.
@@ -25,6 +27,7 @@ impl Names {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Names {
         Names {
+            cluster: config.cluster.clone(),
             nodes: config.nodes.clone(),
             witnesses: config.witnesses.clone(),
             links: config.links.iter().map(|link| link.name.clone()).collect(),
@@ -134,6 +137,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::Reset(_)
         | Event::NotRemembered
         | Event::InForce => super::safety::event(event, names),
+        Event::OtherCluster(..) | Event::PeerKey(..) => super::keys::event(event, names),
         Event::Lost(count) => say(Warning, format!("{count} events were lost: too many at once")),
         Event::Claim(..)
         | Event::ClaimWithdrawn(_)
@@ -400,6 +404,8 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Rival(group, ..) => key(24, group.index(), 0),
             Event::NobodyAble(group) => key(25, group.index(), 0),
             Event::Clone(_) => key(26, 0, 0),
+            Event::OtherCluster(link, _) => key(60, link.index(), 0),
+            Event::PeerKey(node, _) => key(61, node.index(), 0),
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
@@ -430,6 +436,7 @@ mod tests {
 
     fn names() -> Names {
         Names {
+            cluster: String::new(),
             nodes: vec!["debian".into(), "pi".into()],
             links: vec!["eth0 broadcast".into(), "/dev/ttyUSB0".into()],
             groups: vec!["ftp".into()],

@@ -31,7 +31,10 @@ const KEYS: [(&str, &[&str]); 11] = [
             "baud",
         ],
     ),
-    ("[[group]]", &["name", "prefer", "failback", "resources"]),
+    (
+        "[[group]]",
+        &["name", "prefer", "failback", "resources", "reannounce", "announce_check", "neighbours"],
+    ),
     (
         "[[fence]]",
         &[
