@@ -8,6 +8,7 @@ pub mod gate;
 pub mod icmp;
 pub mod local;
 pub mod mailbox;
+pub mod modem;
 pub mod namespace;
 pub mod neighbour;
 pub mod netlink;

@@ -9,6 +9,7 @@
 //! engine through a mailbox.
 mod board;
 mod echo;
+mod inquest;
 mod names;
 mod pinger;
 mod prober;
@@ -17,6 +18,7 @@ mod prober;
 mod tests;
 
 pub use board::{Board, Seen};
+pub use inquest::{Case, Cause, Found, Inquest, Inquests};
 
 use crate::config::{Config, Kind, References};
 use crate::core::id::{GroupId, GroupSet};
