@@ -252,11 +252,6 @@ impl Cluster {
         None
     }
 
-    /// What the frame of the last [`Input::Frame`] has shown, once; `None` if it was worth nothing.
-    pub fn received(&mut self) -> Option<Reception> {
-        self.reception.take()
-    }
-
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
         let beat = if self.urgent || self.next_beat <= self.now {
@@ -402,24 +397,9 @@ impl Cluster {
         };
         let echo = body.heard.iter().find(ours).copied();
         let peer = &mut self.peers[header.node.index()];
-        let before = peer.incarnation;
-        let (count, silence) = (body.count, peer.silence(self.now));
+        let (before, shown) = (peer.incarnation, (body.count, peer.silence(self.now)));
         let taken = peer.take(&judge, header, body, echo, link);
-        if matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
-            let echo =
-                echo.map(|heard| (heard, judge.now.since(Instant::from_micros(heard.sequence))));
-            let echo = echo.filter(|(_, age)| *age <= judge.dead);
-            self.reception = Some(Reception {
-                node: header.node,
-                incarnation: header.incarnation,
-                link,
-                sequence: header.sequence,
-                count,
-                gap: silence.filter(|_| taken == Taken::Fresh(false)),
-                echo: echo.map(|(_, age)| age),
-                rtt: echo.map(|(heard, age)| age - Duration::from_micros(heard.age)),
-            });
-        }
+        self.reception = Reception::of(&judge, header, link, echo, shown, taken);
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {
