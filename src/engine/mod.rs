@@ -197,7 +197,6 @@ impl Ground<'_> {
         let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
-
         let gate = LeaseGate::open(config, runtime.path(), teller);
         let settings = settings::settings(config, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
