@@ -263,11 +263,6 @@ impl Cluster {
         None
     }
 
-    /// What the frame of the last [`Input::Frame`] has shown, once; `None` if it was worth nothing.
-    pub fn received(&mut self) -> Option<Reception> {
-        self.reception.take()
-    }
-
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
         if self.cloned {
@@ -432,24 +427,10 @@ impl Cluster {
         let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
         let (before, key) = (peer.incarnation, peer.key);
-        let (count, silence) = (body.count, peer.silence(self.now));
+        let shown = (body.count, peer.silence(self.now));
         let taken = peer.take(&judge, header, body, echo, link);
         let rekeyed = key.is_some_and(|_| peer.key != key);
-        if matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
-            let echo =
-                echo.map(|heard| (heard, judge.now.since(Instant::from_micros(heard.sequence))));
-            let echo = echo.filter(|(_, age)| *age <= judge.dead);
-            self.reception = Some(Reception {
-                node: header.node,
-                incarnation: header.incarnation,
-                link,
-                sequence: header.sequence,
-                count,
-                gap: silence.filter(|_| taken == Taken::Fresh(false)),
-                echo: echo.map(|(_, age)| age),
-                rtt: echo.map(|(heard, age)| age - Duration::from_micros(heard.age)),
-            });
-        }
+        self.reception = Reception::of(&judge, header, link, echo, shown, taken);
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {

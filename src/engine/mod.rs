@@ -198,14 +198,9 @@ impl Ground<'_> {
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
             .map_err(say("cannot ask references and probe addresses"))?;
 
-        let tongue_of_inquest = teller.clone();
-        let inquest = Inquest::start(config, guards.board(), move |found| {
-            tongue_of_inquest.explain(Level::Error, found.text.clone(), found.cause.word());
-        })
-        .map_err(say("cannot start a thread"))?;
+        let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
-
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
         // As late as possible: from here on it must be petted.
@@ -332,6 +327,14 @@ fn fences(
         reports.put(report);
     };
     Fences::start(config, me, report)
+}
+
+/// Whoever finds out why a peer is silent tells it by the log.
+fn inquest(config: &Config, guards: &Guards, teller: &Teller) -> std::io::Result<Inquest> {
+    let teller = teller.clone();
+    Inquest::start(config, guards.board(), move |found| {
+        teller.explain(Level::Error, found.text.clone(), found.cause.word());
+    })
 }
 
 /// The command by which this machine ends itself, made ready.
