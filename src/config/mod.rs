@@ -223,7 +223,8 @@ pub fn interface_of(medium: &Medium) -> Option<&str> {
     match medium {
         Medium::Broadcast { interface, .. }
         | Medium::Multicast { interface, .. }
-        | Medium::Unicast { interface, .. } => Some(interface),
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Some(interface),
         Medium::Serial { .. } => None,
     }
 }

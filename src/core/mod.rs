@@ -29,6 +29,7 @@ mod peer;
 mod placement;
 mod rekey;
 pub mod seal;
+mod strangers;
 pub mod time;
 mod transmit;
 mod voter;

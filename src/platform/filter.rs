@@ -127,7 +127,8 @@ impl HeaderFilter {
         code.load(BYTE, form.frame_at + VERSION_AT);
         code.drop_unless(JEQ, u32::from(self.version));
         code.load(WORD, form.frame_at + TAG_AT);
-        code.drop_unless_any(self.tags.iter().take(self.count).map(|tag| tag.swap_bytes()));
+        let tags = self.tags.iter().take(self.count).map(|tag| tag.swap_bytes());
+        code.drop_unless_any(tags, self.strangers);
         code.finish()
     }
 
