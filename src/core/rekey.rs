@@ -12,8 +12,7 @@ use super::time::{Duration, Instant};
 
 /// Fewest frames of one trial: one is enough where nothing is lost.
 const TRIES: u64 = 24;
-/// A trial lasts at least so long: a machine with much to do may read our frames two at a time, and
-/// then names the second, which is no trial's.
+/// A trial lasts at least so long: a machine with much to do may miss many of them.
 const LASTS: Duration = Duration::from_millis(2000);
 /// Numbers of trial frames that an echo may still name.
 const RECENT: usize = 4;
@@ -76,17 +75,12 @@ impl Cluster {
         due.map_or(Instant::NEVER, |trying| trying.at.max(next))
     }
 
-    /// A heartbeat was sent. The next trial frame follows it soon, so that it is the newest that
-    /// the others have heard for most of the interval; not always equally soon, because their
-    /// heartbeats may keep step with ours.
+    /// A heartbeat was sent. The next trial frame follows at once, so that it is the newest that the
+    /// others have heard for the whole interval, whatever step their heartbeats keep with ours; and
+    /// the last of the two where both are read at a time.
     pub(super) fn next_trial(&mut self) {
         if let Some(trying) = &mut self.trying {
-            let sixteenths = match trying.left % 3 {
-                0 => 1,
-                1 => 5,
-                _ => 9,
-            };
-            trying.at = self.now + self.config.interval.ratio(sixteenths, 16);
+            trying.at = self.now;
         }
     }
 

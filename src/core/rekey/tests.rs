@@ -188,7 +188,7 @@ fn a_test_of_a_link_is_answered_and_never_taken_for_the_node() {
 
 #[test]
 fn heartbeats_in_step_do_not_hide_an_answer() {
-    for phase in (0..INTERVAL).step_by(500) {
+    for phase in (0..INTERVAL).step_by(250) {
         let start = 1_000_000;
         let both = || keys(1, &[1, 2]);
         let mut pair = [born(0, 7, both(), 1, start), born(1, 8, both(), 1, start + phase)];
