@@ -23,7 +23,8 @@ use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
 use super::quality::Reception;
-use super::rekey::{Strangers, Trying};
+use super::rekey::Trying;
+use super::strangers::Strangers;
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
 use super::witness::health::Health;
@@ -381,33 +382,6 @@ impl Cluster {
             peer.board = board;
         }
         changed
-    }
-
-    /// An authentic frame in our name that we did not send: another machine of that name, or an old
-    /// recording.
-    fn own_frame(&mut self, header: &Header) {
-        self.counters.own += 1;
-        if header.incarnation == self.incarnation {
-            // Newer than what we sent, or it would not have been opened: we are there twice.
-            self.events.push(Event::Clone(header.node));
-            self.cloned = true;
-            return;
-        }
-        // Told at the first, the second, the fourth …: a recording must not fill the log.
-        let told = !self.counters.own.is_power_of_two();
-        if Some(header.incarnation) != self.predecessor && !told {
-            self.events.push(Event::Namesake(header.node));
-        }
-    }
-
-    /// A peer that is not there, but whose frames come: told at the 4th, the 8th, the 16th …, so
-    /// that nobody can fill the log.
-    fn tell_unsealed(&mut self, node: NodeId, link: LinkId) {
-        let count = self.counters.unsealed;
-        let there = self.peers[node.index()].alive(self.now, self.config.dead);
-        if count >= 4 && count.is_power_of_two() && !there && node != self.config.me {
-            self.events.push(Event::Unsealed(node, link));
-        }
     }
 
     fn take(&mut self, link: LinkId, header: &Header, mut body: Body) -> bool {

@@ -32,6 +32,7 @@ pub mod provision;
 pub mod quality;
 mod rekey;
 pub mod seal;
+mod strangers;
 pub mod time;
 mod transmit;
 mod voter;
