@@ -171,7 +171,7 @@ fn drain(from: &mut Cluster, to: &mut Cluster, now: Instant) -> usize {
 fn whoever_is_asked_answers_at_once_but_not_without_end() {
     let setup = Setup { interval: SECOND, warn: 3 * SECOND, dead: 9 * SECOND, ..Setup::default() };
     let mut now = Instant::from_micros(SECOND);
-    let mut cluster = |index: usize| {
+    let cluster = |index: usize| {
         let identity = Identity {
             incarnation: Incarnation(7 + index as u64),
             memory: None,
