@@ -3,6 +3,7 @@ mod fence;
 mod guards;
 mod serial;
 mod times;
+mod watchdog;
 
 pub use times::Tried;
 
@@ -308,6 +309,7 @@ fn summary(config: &Config, tried: &Tried) -> String {
         text.push_str(SHORT_DEAD);
     }
     text.push_str(&fence::summary(config));
+    text.push_str(&watchdog::summary(config, *tried == Tried::Elsewhere));
     text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
     text.push_str(fence::stop_failure(config));
@@ -356,6 +358,13 @@ fn describe_link(config: &Config, link: &Link) -> String {
         }
         Medium::Unicast { port, peers, .. } => {
             format!("{} (to {}, UDP port {port})", link.name, peers.join(", "))
+        }
+        Medium::Ethernet { peers, ethertype, .. } if peers.is_empty() => {
+            format!("{} (EtherType {ethertype:#06x}, broadcast)", link.name)
+        }
+        Medium::Ethernet { peers, ethertype, .. } => {
+            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            format!("{} (EtherType {ethertype:#06x}, to {})", link.name, peers.join(", "))
         }
         Medium::Serial { baud, line, .. } => serial::describe(config, link, *baud, line),
     }

@@ -8,6 +8,7 @@ use super::raw::{Raw, RawGroup, RawResource, RawTiming};
 use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
+use super::watchdog;
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
     let timing = raw.timing.values();
     let references = references::check(&raw.references, &timing, &raw.groups, report);
     fence::check(&raw, report);
+    watchdog::check(&raw, report);
     let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
@@ -53,6 +55,9 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
         probe: raw.probe,
         references,
         fencing,
+        watchdog: raw.watchdog.map(|written| written.watchdog),
+        panel: raw.panel,
+        health: raw.health,
         keys,
         links,
         groups,
@@ -239,7 +244,8 @@ fn path_of(medium: &Medium) -> &Path {
     match medium {
         Medium::Broadcast { interface, .. }
         | Medium::Multicast { interface, .. }
-        | Medium::Unicast { interface, .. } => Path::new(interface),
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Path::new(interface),
         Medium::Serial { device, .. } => device,
     }
 }
@@ -252,6 +258,10 @@ fn same_path(a: &Medium, b: &Medium) -> bool {
             Medium::Unicast { interface, port, .. },
             Medium::Unicast { interface: other, port: other_port, .. },
         ) => interface == other && port == other_port,
+        (
+            Medium::Ethernet { interface, vlan, ethertype, .. },
+            Medium::Ethernet { interface: other, vlan: other_vlan, ethertype: other_type, .. },
+        ) => interface == other && vlan == other_vlan && ethertype == other_type,
         _ => a == b,
     }
 }
@@ -270,6 +280,10 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
         Medium::Broadcast { interface, .. } => format!("{interface} broadcast"),
         Medium::Multicast { interface, .. } => format!("{interface} multicast"),
         Medium::Unicast { interface, .. } => format!("{interface} unicast"),
+        Medium::Ethernet { interface, vlan: None, .. } => format!("{interface} ethernet"),
+        Medium::Ethernet { interface, vlan: Some(vlan), .. } => {
+            format!("{interface} ethernet vlan {vlan}")
+        }
         Medium::Serial { device, .. } => device.display().to_string(),
     };
     let long = |medium: &Medium| match medium {
@@ -279,6 +293,7 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
         Medium::Multicast { port, group, ttl, .. } => {
             format!("{} {group} port {port} ttl {ttl}", short(medium))
         }
+        Medium::Ethernet { ethertype, .. } => format!("{} type {ethertype:#06x}", short(medium)),
         Medium::Serial { .. } => short(medium),
     };
     media
@@ -378,6 +393,13 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
             let message = format!("the label {label} does not name the interface {interface}");
             report.error(at, message, format!("write it as `{interface}:0`"));
         }
+    }
+    if address.virtual_mac.is_some() && address.label.is_some() {
+        let message = "a label names the interface, and with `virtual_mac` that is another one";
+        report.error(at, message, "remove the label");
+    }
+    if address.virtual_mac.is_some() && address.interface.as_deref() == Some("lo") {
+        report.error(at, "the loopback interface has no Ethernet", "remove `virtual_mac`");
     }
     if address.broadcast.is_some_and(|broadcast| !broadcast.is_ipv4() || address.address.is_ipv6())
     {

@@ -6,6 +6,7 @@
 mod client;
 mod fence;
 pub(crate) mod guards;
+mod measured;
 mod modem;
 mod problems;
 mod protocol;
@@ -13,9 +14,11 @@ pub mod quorum;
 pub mod report;
 pub mod safety;
 mod server;
+mod watchdog;
 
 pub use client::{Client, ClientError};
 pub use fence::{DeviceReport, FenceReport, LastReport};
+pub use measured::MeasuredReport;
 pub use modem::LinesReport;
 pub use problems::problems;
 pub use protocol::{Answer, Order, Request, refusal};
@@ -49,6 +52,8 @@ pub struct Snapshot {
     pub link_errno: [i32; LINKS_MAX],
     /// The modem lines of the serial links that have any.
     pub lines: [Option<LinesSeen>; LINKS_MAX],
+    /// How good each path is.
+    pub quality: crate::quality::Qualities,
 }
 
 /// Why links could not be opened, in words. Rarely written, so a lock will do: the engine only

@@ -22,6 +22,8 @@ use super::io::{
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
+use super::quality::Reception;
+use super::rekey::{Strangers, Trying};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
 
@@ -78,6 +80,10 @@ pub struct Cluster {
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
     pub(super) pet: bool,
+    pub(super) trying: Option<Trying>,
+    pub(super) strangers: Strangers,
+    /// What the last frame has shown.
+    pub(super) reception: Option<Reception>,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -128,6 +134,9 @@ impl Cluster {
             remembering: false,
             unsaved_until: None,
             pet: false,
+            trying: None,
+            strangers: Strangers::default(),
+            reception: None,
             config,
         };
         for group in &mut cluster.groups {
@@ -183,6 +192,7 @@ impl Cluster {
                 changed = true;
             }
             Input::NotRemembered => self.not_remembered(),
+            Input::Keys { keys } => self.rekey(keys),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
                 changed = true;
@@ -252,15 +262,24 @@ impl Cluster {
         None
     }
 
+    /// What the frame of the last [`Input::Frame`] has shown, once; `None` if it was worth nothing.
+    pub fn received(&mut self) -> Option<Reception> {
+        self.reception.take()
+    }
+
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
+        if self.cloned {
+            // Nothing is sent any more.
+            return self.due;
+        }
         let beat = if self.urgent || self.next_beat <= self.now {
             // A frame was held back because its sequence number would have repeated.
             Instant::from_micros(self.sent) + Duration::from_micros(1)
         } else {
             self.next_beat
         };
-        let beat = Deadline { at: beat, timer: Timer::Heartbeat };
+        let beat = Deadline { at: self.trial_at().min(beat), timer: Timer::Heartbeat };
         if self.due.at < beat.at { self.due } else { beat }
     }
 
@@ -327,6 +346,7 @@ impl Cluster {
         let header = match Header::decode(bytes) {
             Ok(header) if header.tag != self.config.tag => {
                 self.counters.foreign += 1;
+                self.stranger(link, &header, bytes);
                 return false;
             }
             Ok(header) if self.config.members().contains(header.node) => header,
@@ -365,6 +385,12 @@ impl Cluster {
     /// recording.
     fn own_frame(&mut self, header: &Header) {
         self.counters.own += 1;
+        if header.incarnation == self.incarnation {
+            // Newer than what we sent, or it would not have been opened: we are there twice.
+            self.events.push(Event::Clone(header.node));
+            self.cloned = true;
+            return;
+        }
         // Told at the first, the second, the fourth …: a recording must not fill the log.
         let told = !self.counters.own.is_power_of_two();
         if Some(header.incarnation) != self.predecessor && !told {
@@ -398,12 +424,33 @@ impl Cluster {
         let echo = body.heard.iter().find(ours).copied();
         let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
-        let before = peer.incarnation;
+        let (before, key) = (peer.incarnation, peer.key);
+        let (count, silence) = (body.count, peer.silence(self.now));
         let taken = peer.take(&judge, header, body, echo, link);
+        let rekeyed = key.is_some_and(|_| peer.key != key);
+        if matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
+            let echo =
+                echo.map(|heard| (heard, judge.now.since(Instant::from_micros(heard.sequence))));
+            let echo = echo.filter(|(_, age)| *age <= judge.dead);
+            self.reception = Some(Reception {
+                node: header.node,
+                incarnation: header.incarnation,
+                link,
+                sequence: header.sequence,
+                count,
+                gap: silence.filter(|_| taken == Taken::Fresh(false)),
+                echo: echo.map(|(_, age)| age),
+                rtt: echo.map(|(heard, age)| age - Duration::from_micros(heard.age)),
+            });
+        }
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
+                self.trial_echo(header.node, echo.map(|echo| echo.sequence));
+                if rekeyed {
+                    self.events.push(Event::PeerKey(header.node, header.key));
+                }
                 self.heard_on_hung_up(link, echo.map_or(0, |echo| echo.sequence));
                 if asks {
                     self.answer();

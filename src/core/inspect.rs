@@ -116,6 +116,8 @@ impl Cluster {
             // For texts.
             told_links: _,
             told_differs: _,
+            // For people.
+            reception: _,
             fences,
             guard,
             in_force,
@@ -124,6 +126,9 @@ impl Cluster {
             remembering,
             unsaved_until,
             pet,
+            trying,
+            // For texts, and only without a peer.
+            strangers: _,
         } = self;
         // What is past stays past.
         let doubt_until = (now < doubt_until).then_some(doubt_until);
@@ -135,6 +140,7 @@ impl Cluster {
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
         (guard, in_force, force_untold, showing, remembering, unsaved_until, pet).hash(hasher);
+        trying.hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
             fences[node.index()].identify(hasher);
@@ -237,6 +243,9 @@ impl Peer {
             hears_us_on,
             candidates,
             turn,
+            // For people.
+            key: _,
+            latest_key: _,
             replaced,
             unanswered,
         } = self;

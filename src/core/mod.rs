@@ -28,6 +28,8 @@ pub mod mutation;
 mod ownership;
 mod peer;
 mod placement;
+pub mod quality;
+mod rekey;
 pub mod seal;
 pub mod time;
 mod transmit;

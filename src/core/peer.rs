@@ -85,6 +85,10 @@ pub(super) struct Peer {
     pub(super) hears_us_on: LinkSet,
     pub(super) candidates: [Option<Candidate>; 2],
     pub(super) turn: usize,
+    /// The number of the key that it seals with: two frames in a row count, for one may be a trial.
+    pub(super) key: Option<u8>,
+    /// That of the frame before.
+    pub(super) latest_key: u8,
     pub(super) replaced: Deque<Incarnation, REPLACED_MAX>,
     /// It has hung up, and has not answered since.
     pub(super) unanswered: Option<Unanswered>,
@@ -122,6 +126,10 @@ impl Peer {
         if echo.is_some_and(|echo| echo.sequence > judge.sent) {
             return Taken::FromTheFuture;
         }
+        if body.flags.testing() {
+            // Our frames answer it; it says nothing for the node, whatever it echoes.
+            return self.consider(judge, header, link);
+        }
         let known = self.incarnation == Some(header.incarnation);
         let fresh = echo.is_some_and(|_| on(Mutation::StaleEcho))
             || echo.is_some_and(|echo| {
@@ -152,6 +160,7 @@ impl Peer {
             return Taken::Fresh(false);
         }
         self.path(judge, echo, link, false);
+        self.sealed_by(header.key);
         self.sequence = header.sequence;
         self.heard_at = judge.now;
         self.timely_at = Some(judge.now);
@@ -162,6 +171,7 @@ impl Peer {
 
     fn accept(&mut self, judge: &Judge, header: &Header, body: Body, echo: Echo, link: LinkId) {
         self.path(judge, echo, link, true);
+        self.sealed_by(header.key);
         self.sequence = header.sequence;
         self.echoed = self.echoed.max(echo.sequence);
         self.answers(echo.sequence);
@@ -171,6 +181,13 @@ impl Peer {
         self.hears_us_on = echo.links;
         self.left = body.flags.goodbye();
         self.body = body;
+    }
+
+    fn sealed_by(&mut self, key: u8) {
+        if self.key.is_none() || self.latest_key == key {
+            self.key = Some(key);
+        }
+        self.latest_key = key;
     }
 
     fn path(&mut self, judge: &Judge, echo: Echo, link: LinkId, fresh: bool) {

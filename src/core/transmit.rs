@@ -14,12 +14,17 @@ impl Cluster {
     pub(super) fn transmit(&mut self, frame: &mut FrameBuf) -> Option<Output> {
         let beat = self.now >= self.next_beat;
         let sequence = self.now.micros();
-        if !beat && !self.urgent {
+        if self.cloned {
+            // Whoever has the same incarnation may use the same number.
             return None;
         }
         if sequence <= self.sent {
             // Two frames in one microsecond: the second waits for the next one.
             return None;
+        }
+        if !beat && !self.urgent {
+            let (key, links) = self.trial_due()?;
+            return self.send(frame, key, links);
         }
         let links = if self.urgent { self.links_out() } else { self.beat_links() };
         if beat {
@@ -27,6 +32,7 @@ impl Cluster {
             self.pet();
             let next = self.next_beat + self.config.interval;
             self.next_beat = if next > self.now { next } else { self.now + self.config.interval };
+            self.next_trial();
         }
         self.urgent = false;
         self.farewell();
@@ -34,13 +40,19 @@ impl Cluster {
             // The watchdog is petted all the same, and now.
             return self.watchdog().map(Output::Watchdog);
         }
+        self.send(frame, self.config.keys.sealing(), links)
+    }
+
+    /// The frame of this moment, whose number is larger than any before.
+    fn send(&mut self, frame: &mut FrameBuf, key: u8, links: LinkSet) -> Option<Output> {
+        let sequence = self.now.micros();
         for group in &mut self.groups {
             if let Some(claim) = &mut group.claim {
                 claim.number.get_or_insert(sequence);
             }
         }
         let header = Header {
-            key: self.config.keys.sealing(),
+            key,
             tag: self.config.tag,
             node: self.config.me,
             incarnation: self.incarnation,
@@ -138,6 +150,9 @@ impl Cluster {
             references: self.guard.references,
             in_force: self.in_force,
             unsaved: self.unsaved_until.is_some(),
+            key: self.config.keys.sealing(),
+            trial: self.trial(),
+            stranger: self.strangers.last,
             ..Status::default()
         };
         let mine = &mut status.nodes[self.config.me.index()];
@@ -163,6 +178,7 @@ impl Cluster {
                 proof: fence.proof(),
                 fencing: fence.is_under_way(),
                 seen: fence.is_seen(),
+                key: peer.key,
                 links,
             };
         }

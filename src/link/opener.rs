@@ -111,7 +111,10 @@ fn has_names(link: &config::Link) -> bool {
             let address = peer.split('%').next().unwrap_or(peer);
             address.parse::<IpAddr>().is_err()
         }),
-        Medium::Broadcast { .. } | Medium::Multicast { .. } | Medium::Serial { .. } => false,
+        Medium::Broadcast { .. }
+        | Medium::Multicast { .. }
+        | Medium::Ethernet { .. }
+        | Medium::Serial { .. } => false,
     }
 }
 

@@ -103,7 +103,6 @@ fn what_is_not_done_is_named() {
         ("hopfudge 1", "hopfudge is not used"),
         ("hopfudge x", "`hopfudge x` is no number"),
         ("deadping 10", "deadping is not used: there are no references"),
-        ("watchdog /dev/watchdog", "watchdog is not used"),
         ("respawn hacluster /usr/lib/heartbeat/ipfail", "ipfail without references"),
         ("respawn root /usr/bin/thing", "/usr/bin/thing is not started"),
         ("failfast root /usr/bin/thing", "/usr/bin/thing is not started"),

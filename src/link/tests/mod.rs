@@ -1,4 +1,5 @@
 //! Links on real kernels: network namespaces of our own (root needed) and pseudo-terminals.
+mod ethernet;
 mod serial;
 mod turn;
 mod udp;
