@@ -525,18 +525,7 @@ pub fn report(
             .map(|stranger| crate::tell::other_cluster(stranger, &facts.names)),
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
-        links: links
-            .map(|link| {
-                let up = status.links_up.contains(link);
-                let errno = snapshot.link_errno[link.index()];
-                let trouble = facts.troubles.of(link);
-                let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
-                let lost = || std::io::Error::from_raw_os_error(errno).to_string();
-                let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
-                let modem = snapshot.lines[link.index()].map(LinesReport::of);
-                LinkReport { name: facts.names.link(link).to_owned(), up, error, modem }
-            })
-            .collect(),
+        links: links.map(|link| own_link(link, snapshot, facts)).collect(),
         references: guards::references(&facts.references, snapshot.at),
         groups: groups
             .map(|group| group_report(group, &status.groups[group.index()], facts))
@@ -560,6 +549,17 @@ pub fn report(
     };
     report.problems = super::problems(&report);
     report
+}
+
+fn own_link(link: LinkId, snapshot: &Snapshot, facts: &Facts) -> LinkReport {
+    let up = snapshot.status.links_up.contains(link);
+    let errno = snapshot.link_errno[link.index()];
+    let trouble = facts.troubles.of(link);
+    let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
+    let lost = || std::io::Error::from_raw_os_error(errno).to_string();
+    let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
+    let modem = snapshot.lines[link.index()].map(LinesReport::of);
+    LinkReport { name: facts.names.link(link).to_owned(), up, error, modem }
 }
 
 /// When a namesake was last told of.

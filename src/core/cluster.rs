@@ -452,33 +452,6 @@ impl Cluster {
         self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
     }
 
-    fn link(&mut self, link: LinkId, up: bool) -> bool {
-        if !self.config.links().contains(link) {
-            return false;
-        }
-        if up {
-            self.picked_up(link);
-        } else {
-            self.hung_up.end(link);
-        }
-        if self.links_up.contains(link) == up {
-            return false;
-        }
-        self.links_up.set(link, up);
-        if up {
-            self.events.push(Event::LinkUp(link));
-            self.urgent = true;
-        } else {
-            self.events.push(Event::LinkDown(link));
-            for peer in &mut self.peers {
-                peer.forget_link(link);
-            }
-            // The others learn at once on the links that are left.
-            self.urgent = true;
-        }
-        true
-    }
-
     /// A process that stood still must doubt itself before its peers: its own votes are over once
     /// the pause reaches `dead`, and its peers' silence does not count for that time.
     fn notice_pause(&mut self, now: Instant) {
