@@ -375,12 +375,9 @@ impl Cluster {
             self.counters.unreadable += 1;
             return false;
         };
-        let board = if body.flags.witness() { Health::behind(rest) } else { None };
+        let board = Health::of(&body, rest);
         let changed = self.take(link, &header, body);
-        let peer = &mut self.peers[header.node.index()];
-        if peer.incarnation == Some(header.incarnation) && peer.sequence == header.sequence {
-            peer.board = board;
-        }
+        self.peers[header.node.index()].note_board(&header, board);
         changed
     }
 

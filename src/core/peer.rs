@@ -108,6 +108,13 @@ pub(super) struct Judge {
 }
 
 impl Peer {
+    /// What its newest frame says of its board.
+    pub(super) fn note_board(&mut self, header: &Header, board: Option<Health>) {
+        if self.incarnation == Some(header.incarnation) && self.sequence == header.sequence {
+            self.board = board;
+        }
+    }
+
     /// Judges an authentic frame and takes from it what may be taken. `me` is our entry in `heard`.
     pub(super) fn take(
         &mut self,

@@ -209,26 +209,17 @@ impl Ground<'_> {
         let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
-        facts.fences = fences.board().clone();
-        facts.node = config.nodes.get(me).cloned().unwrap_or_default();
-        facts.references = guards.board();
-        facts.inquests = inquest.board();
-        facts.gaps = recorder.board();
-        facts.watchdog = watchdog.board();
+        (facts.fences, facts.references) = (fences.board().clone(), guards.board());
+        (facts.inquests, facts.gaps) = (inquest.board(), recorder.board());
+        (facts.watchdog, facts.node) = (watchdog.board(), config.nodes[me].clone());
         self.companions(&facts)?;
         let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts, clerk)
                 .map_err(say("cannot open the control socket"))?;
 
-        let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
         let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-        let identity = Identity {
-            incarnation: draw()?,
-            memory: remembered.as_deref(),
-            held_until: held_until(&vouch),
-            seed: draw()?.0,
-        };
+        let identity = identity(remembered.as_deref(), held_until(&vouch))?;
         let cluster = Cluster::new(settings, &identity, clock::now());
         let parts = Parts {
             cluster,
@@ -272,6 +263,16 @@ impl Ground<'_> {
             .and_then(|()| panel::start(&config.panel, runtime, teller))
             .map_err(|error| format!("cannot start a thread: {error}"))
     }
+}
+
+/// Who this engine is; what ran before it goes on until then.
+fn identity(
+    memory: Option<&[u8]>,
+    held_until: [Instant; GROUPS_MAX],
+) -> Result<Identity<'_>, String> {
+    let draw =
+        || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
+    Ok(Identity { incarnation: draw()?, memory, held_until, seed: draw()?.0 })
 }
 
 /// Leaves word for `latido stop` of what may still run here.

@@ -2,6 +2,7 @@
 //!
 //! A body ends where its fields end, and whoever reads one asks for no more: what follows it is
 //! for those who know of it. So a node of an older version takes such a frame as any other.
+use crate::core::wire::Body;
 use ::core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,11 @@ impl Health {
         cause: Cause::Power,
         millivolts: None,
     };
+
+    /// What follows a witness' body, if it is this.
+    pub(in crate::core) fn of(body: &Body, rest: &[u8]) -> Option<Health> {
+        if body.flags.witness() { Health::behind(rest) } else { None }
+    }
 
     /// What follows a body, if it is this.
     pub fn behind(rest: &[u8]) -> Option<Health> {
