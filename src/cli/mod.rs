@@ -2,7 +2,10 @@
 pub mod check;
 mod command;
 pub mod demo;
+mod doctor;
 mod fence;
+mod image;
+mod init;
 pub mod keygen;
 pub mod migrate;
 mod run;
@@ -78,6 +81,9 @@ enum Command {
     /// See a pair fail over on this machine: nothing to configure, nothing left behind.
     Demo(demo::Args),
     Keygen(keygen::Args),
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Image(image::Args),
     Witness(witness::Args),
 }
 
@@ -112,6 +118,9 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
+        Command::Init(args) => init::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Witness(args) => witness::run(&args),
     }
 }
