@@ -136,7 +136,7 @@ impl Patient<'_> {
         match (self.config, self.profile) {
             (Some(config), _) => {
                 let devices = config.links.iter().filter_map(|link| match &link.medium {
-                    Medium::Serial { device, .. } => Some(device.clone()),
+                    Medium::Serial { device, .. } => Some(device.display().to_string()),
                     _ => None,
                 });
                 devices.collect()
