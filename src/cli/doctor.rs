@@ -2,7 +2,7 @@
 use super::complain;
 use crate::board::doctor::{Finding, Level, look};
 use crate::board::{detect, named};
-use crate::config::{Source, load};
+use crate::config::{HA_DIR, Source, load};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// The kind of machine [default: as it says itself]
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
-    /// Configuration file
+    /// Configuration file; without it, Heartbeat's files in /etc/ha.d
     #[arg(long, value_name = "FILE", default_value = crate::config::LATIDO_TOML)]
     config: PathBuf,
     /// Where the machine's file system begins
@@ -43,7 +43,10 @@ pub(super) fn run(args: &Args) -> ExitCode {
         },
         None => detect(&args.root).1,
     };
-    let config = load(&Source::Latido(at(&args.root, &args.config))).config;
+    let file = at(&args.root, &args.config);
+    let heartbeat = at(&args.root, Path::new(HA_DIR));
+    let source = if file.exists() { Source::Latido(file) } else { Source::Heartbeat(heartbeat) };
+    let config = load(&source).config;
     let findings = look(&args.root, profile.as_ref(), config.as_ref());
     if args.json {
         println!("{}", json(&findings));
@@ -74,7 +77,8 @@ fn text(findings: &[Finding]) -> String {
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
-    text + &format!("{faults} faults, {warnings} warnings\n")
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    text + &format!("{faults} fault{}, {warnings} warning{}\n", plural(faults), plural(warnings))
 }
 
 fn json(findings: &[Finding]) -> String {

@@ -29,7 +29,9 @@ fn one(patient: &mut Patient<'_>, device: &str) {
             }
             _ => "plug the adapter in; `ls /dev/serial/by-id` shows names that stay".into(),
         };
-        patient.say("serial", Level::Fault, format!("{device} is not there"), cure);
+        // Missed only where a configuration names it.
+        let level = if patient.config.is_some() { Level::Fault } else { Level::Note };
+        patient.say("serial", level, format!("{device} is not there"), cure);
         return;
     }
     if console(patient, device) {
