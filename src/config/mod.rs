@@ -34,7 +34,7 @@ pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
 pub use latido::PORT;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
-pub use panel::Panel;
+pub use panel::{Panel, Wire};
 pub use references::References;
 pub use values::format_duration;
 pub use watchdog::Watchdog;
@@ -70,6 +70,8 @@ pub struct Config {
     pub fencing: Fencing,
     /// What resets this machine when the engine no longer vouches for it.
     pub watchdog: Option<Watchdog>,
+    /// Heartbeat wires, between the two nodes of a pair.
+    pub wires: Vec<Wire>,
     /// Lamps and a button.
     pub panel: Panel,
     /// When this machine is no longer fit.

@@ -178,6 +178,9 @@ impl Cluster {
                 self.answered(group);
                 changed = true;
             }
+            Input::Beat { node } => {
+                self.peers[node.index()].beat = Some(self.now);
+            }
             Input::NotRemembered => self.not_remembered(),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));

@@ -226,6 +226,7 @@ impl Peer {
             incarnation,
             body,
             sequence,
+            beat,
             left,
             told,
             heard_at,
@@ -238,7 +239,8 @@ impl Peer {
             turn,
             replaced,
         } = self;
-        (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
+        (incarnation, sequence, beat, left, told, heard_at, fresh_at, timely_at, echoed)
+            .hash(hasher);
         (hears_us_on, candidates, turn).hash(hasher);
         identify_body(body, hasher);
         replaced.iter().for_each(|old| old.hash(hasher));

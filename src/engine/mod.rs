@@ -13,6 +13,7 @@ mod settings;
 mod turn;
 mod voters;
 mod watchdog;
+mod wires;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -191,6 +192,8 @@ impl Ground<'_> {
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
         let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
+        let wires = wires::start(config, me, sense_sender.clone(), teller)
+            .map_err(say("cannot start a thread"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
         let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
@@ -246,6 +249,7 @@ impl Ground<'_> {
             fenced,
             own,
             watchdog,
+            wires,
         };
         Ok((parts, server))
     }

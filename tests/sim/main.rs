@@ -15,4 +15,5 @@ mod strangers;
 mod swarm;
 #[cfg(feature = "_mutate")]
 mod teeth;
+mod wires;
 mod witnesses;

@@ -1,7 +1,8 @@
 //! `[[link]]`.
 use super::super::diagnostic::{Located, Report};
 use super::super::suggest::did_you_mean;
-use super::super::{Medium, values};
+use super::super::{Medium, Wire, values};
+use super::panel;
 use super::table::{Table, keys_of};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -11,8 +12,8 @@ pub const PORT: u16 = 694;
 const KINDS: [&str; 3] = ["broadcast", "multicast", "unicast"];
 
 /// Reads all links.
-pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>> {
-    let mut links = Vec::new();
+pub(super) fn read(document: &Table, report: &mut Report) -> (Vec<Located<Medium>>, Wires) {
+    let (mut links, mut wires) = (Vec::new(), Vec::new());
     for table in document.tables("link", "[[link]]", report) {
         if table.has("ethernet") {
             let cure = "use `udp = \"broadcast\"` until then";
@@ -20,6 +21,10 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>
             continue;
         }
         table.only(keys_of("[[link]]"), report);
+        if table.has("gpio") {
+            wires.extend(read_wire(&table, report));
+            continue;
+        }
         let medium = match (table.has("udp"), table.has("serial")) {
             (true, false) => read_udp(&table, report),
             (false, true) => read_serial(&table, report),
@@ -40,7 +45,22 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>
         };
         links.extend(medium.map(|medium| Located::new(medium, table.at)));
     }
-    links
+    (links, wires)
+}
+
+type Wires = Vec<Located<Wire>>;
+
+/// A heartbeat wire: no medium, for it carries no frames.
+fn read_wire(table: &Table, report: &mut Report) -> Option<Located<Wire>> {
+    let others = ["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"];
+    refuse(table, &others, "gpio", report);
+    if !table.has("watch") {
+        let cure = "add `watch = \"…\"`, the pin that the other node's is wired to";
+        report.error(table.at, "a heartbeat wire is a pair of pins", cure);
+    }
+    let drive = panel::pin(table, "gpio", report)?;
+    let watch = panel::pin(table, "watch", report)?;
+    Some(Located::new(Wire { drive, watch }, table.at))
 }
 
 /// Reports the keys that mean nothing for this kind of link.

@@ -44,7 +44,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     fence::check_private(path, &fencing.devices, document.at, report);
     let takeover_max = read_takeover_max(&document, report);
     let errors = report.errors();
-    let links = link::read(&document, report);
+    let (links, wires) = link::read(&document, report);
     let links_unread = report.errors() > errors;
     Some(Raw {
         source: Source::Latido(path.to_path_buf()),
@@ -60,6 +60,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         references: references::read(&document, report),
         fencing,
         watchdog: watchdog::read(&document, report),
+        wires,
         panel: panel::read(&document, report),
         health: health::read(&document, report),
         keys: read_keys(&document, path, report),

@@ -15,7 +15,10 @@ const KEYS: [(&str, &[&str]); 14] = [
     ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe", "takeover_max"]),
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
-    ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
+    (
+        "[[link]]",
+        &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud", "gpio", "watch"],
+    ),
     ("[[group]]", &["name", "prefer", "failback", "resources"]),
     (
         "[[fence]]",
