@@ -41,3 +41,8 @@ pub fn latido_toml(data: &[u8]) {
 pub fn line(data: &[u8]) {
     bodies::line(data)
 }
+
+/// Any life of a witness.
+pub fn witness(data: &[u8]) {
+    bodies::witness(data);
+}

@@ -85,7 +85,7 @@ fn serial(text: &str) -> Result<Medium, String> {
     if !(50..=4_000_000).contains(&baud) {
         return Err(format!("{baud} baud: 50 to 4000000"));
     }
-    Ok(Medium::Serial { device: device.into(), baud })
+    Ok(Medium::Serial { device: device.into(), baud, line: config::Line::default() })
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
@@ -113,7 +113,10 @@ mod tests {
         assert_eq!(udp("eth0"), eth0(694));
         assert_eq!(udp("eth0:7000"), eth0(7000));
         assert!(udp("eth0:0").is_err() && udp("eth0:x").is_err() && udp(":694").is_err());
-        let line = |device: &str, baud| Ok(Medium::Serial { device: device.into(), baud });
+        let line = |device: &str, baud| {
+            let line = config::Line::default();
+            Ok(Medium::Serial { device: device.into(), baud, line })
+        };
         assert_eq!(serial("/dev/ttyUSB0"), line("/dev/ttyUSB0", 115_200));
         assert_eq!(serial("/dev/ttyUSB0:9600"), line("/dev/ttyUSB0", 9600));
         let by_path = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:1:1.0-port0";

@@ -272,14 +272,7 @@ mod tests {
     }
 
     fn address(stop: u64) -> Resource {
-        let address = Address {
-            address: [10, 0, 0, 1].into(),
-            prefix: None,
-            interface: None,
-            label: None,
-            broadcast: None,
-        };
-        let kind = Kind::Address(address);
+        let kind = Kind::Address(Address::new([10, 0, 0, 1].into()));
         Resource { name: "10.0.0.1".into(), kind, start_timeout: ms(1), stop_timeout: ms(stop) }
     }
 

@@ -14,6 +14,7 @@ use super::events::Events;
 use super::fence::Fence;
 use super::group::{Group, Job, JobKind};
 use super::guard::Guard;
+use super::hangup::HungUp;
 use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet};
 use super::io::{
     Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer, Watchdog,
@@ -21,6 +22,8 @@ use super::io::{
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
+use super::quality::Reception;
+use super::rekey::{Strangers, Trying};
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
 
@@ -38,6 +41,7 @@ pub struct Cluster {
     pub(super) peers: [Peer; VOTERS_MAX],
     pub(super) groups: [Group; GROUPS_MAX],
     pub(super) links_up: LinkSet,
+    pub(super) hung_up: HungUp,
     pub(super) standby: bool,
     pub(super) shutting_down: bool,
     pub(super) ready: bool,
@@ -76,6 +80,10 @@ pub struct Cluster {
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
     pub(super) pet: bool,
+    pub(super) trying: Option<Trying>,
+    pub(super) strangers: Strangers,
+    /// What the last frame has shown.
+    pub(super) reception: Option<Reception>,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -96,6 +104,7 @@ impl Cluster {
             peers: Default::default(),
             groups: Default::default(),
             links_up: LinkSet::EMPTY,
+            hung_up: HungUp::default(),
             standby: false,
             shutting_down: false,
             ready: false,
@@ -125,6 +134,9 @@ impl Cluster {
             remembering: false,
             unsaved_until: None,
             pet: false,
+            trying: None,
+            strangers: Strangers::default(),
+            reception: None,
             config,
         };
         for group in &mut cluster.groups {
@@ -152,6 +164,7 @@ impl Cluster {
             // A flood of worthless frames costs no decisions before some are due.
             Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
+            Input::HungUp { link } => changed |= self.hang_up(link),
             Input::Able { group, able } => {
                 // The others count on it: told at once.
                 let before = ::core::mem::replace(&mut self.groups[group.index()].able, able);
@@ -182,6 +195,7 @@ impl Cluster {
                 self.peers[node.index()].beat = Some(self.now);
             }
             Input::NotRemembered => self.not_remembered(),
+            Input::Keys { keys } => self.rekey(keys),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
                 changed = true;
@@ -251,15 +265,24 @@ impl Cluster {
         None
     }
 
+    /// What the frame of the last [`Input::Frame`] has shown, once; `None` if it was worth nothing.
+    pub fn received(&mut self) -> Option<Reception> {
+        self.reception.take()
+    }
+
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
+        if self.cloned {
+            // Nothing is sent any more.
+            return self.due;
+        }
         let beat = if self.urgent || self.next_beat <= self.now {
             // A frame was held back because its sequence number would have repeated.
             Instant::from_micros(self.sent) + Duration::from_micros(1)
         } else {
             self.next_beat
         };
-        let beat = Deadline { at: beat, timer: Timer::Heartbeat };
+        let beat = Deadline { at: self.trial_at().min(beat), timer: Timer::Heartbeat };
         if self.due.at < beat.at { self.due } else { beat }
     }
 
@@ -326,6 +349,7 @@ impl Cluster {
         let header = match Header::decode(bytes) {
             Ok(header) if header.tag != self.config.tag => {
                 self.counters.foreign += 1;
+                self.stranger(link, &header, bytes);
                 return false;
             }
             Ok(header) if self.config.members().contains(header.node) => header,
@@ -364,6 +388,12 @@ impl Cluster {
     /// recording.
     fn own_frame(&mut self, header: &Header) {
         self.counters.own += 1;
+        if header.incarnation == self.incarnation {
+            // Newer than what we sent, or it would not have been opened: we are there twice.
+            self.events.push(Event::Clone(header.node));
+            self.cloned = true;
+            return;
+        }
         // Told at the first, the second, the fourth …: a recording must not fill the log.
         let told = !self.counters.own.is_power_of_two();
         if Some(header.incarnation) != self.predecessor && !told {
@@ -395,13 +425,39 @@ impl Cluster {
             heard.node == self.config.me && heard.incarnation == self.incarnation
         };
         let echo = body.heard.iter().find(ours).copied();
+        let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
-        let before = peer.incarnation;
+        let (before, key) = (peer.incarnation, peer.key);
+        let (count, silence) = (body.count, peer.silence(self.now));
         let taken = peer.take(&judge, header, body, echo, link);
+        let rekeyed = key.is_some_and(|_| peer.key != key);
+        if matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
+            let echo =
+                echo.map(|heard| (heard, judge.now.since(Instant::from_micros(heard.sequence))));
+            let echo = echo.filter(|(_, age)| *age <= judge.dead);
+            self.reception = Some(Reception {
+                node: header.node,
+                incarnation: header.incarnation,
+                link,
+                sequence: header.sequence,
+                count,
+                gap: silence.filter(|_| taken == Taken::Fresh(false)),
+                echo: echo.map(|(_, age)| age),
+                rtt: echo.map(|(heard, age)| age - Duration::from_micros(heard.age)),
+            });
+        }
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
+                self.trial_echo(header.node, echo.map(|echo| echo.sequence));
+                if rekeyed {
+                    self.events.push(Event::PeerKey(header.node, header.key));
+                }
+                self.heard_on_hung_up(link, echo.map_or(0, |echo| echo.sequence));
+                if asks {
+                    self.answer();
+                }
                 self.watch_force(header.node);
                 if new {
                     self.replaced(header.node, before);
@@ -438,7 +494,15 @@ impl Cluster {
     }
 
     fn link(&mut self, link: LinkId, up: bool) -> bool {
-        if !self.config.links().contains(link) || self.links_up.contains(link) == up {
+        if !self.config.links().contains(link) {
+            return false;
+        }
+        if up {
+            self.picked_up(link);
+        } else {
+            self.hung_up.end(link);
+        }
+        if self.links_up.contains(link) == up {
             return false;
         }
         self.links_up.set(link, up);
@@ -468,6 +532,7 @@ impl Cluster {
         self.next_beat = now;
         for peer in &mut self.peers {
             peer.excuse(late, now);
+            peer.has_more_time(late);
         }
         // Under `majority` the votes of others run out by themselves.
         // Under `fencing` nobody took them: a peer needs our vote or a proof that we are off.

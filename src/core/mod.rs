@@ -16,6 +16,7 @@ mod fence;
 pub mod framing;
 mod group;
 mod guard;
+mod hangup;
 pub mod id;
 #[cfg(any(test, feature = "_sim"))]
 mod inspect;
@@ -27,6 +28,8 @@ pub mod mutation;
 mod ownership;
 mod peer;
 mod placement;
+pub mod quality;
+mod rekey;
 pub mod seal;
 pub mod time;
 mod transmit;

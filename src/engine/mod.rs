@@ -5,6 +5,7 @@
 //! bounded mailboxes.
 mod gate;
 mod health;
+mod keys;
 mod last_good;
 mod panel;
 mod reload;
@@ -29,7 +30,8 @@ use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
-use crate::reference::Guards;
+use crate::quality::Recorder;
+use crate::reference::{Guards, Inquest};
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -187,7 +189,7 @@ impl Ground<'_> {
         let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
         let resources = resources(config, me, shared.clone(), report_sender)?;
         let tag = config.cluster_tag();
-        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
+        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]).with_strangers();
         let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
@@ -199,7 +201,16 @@ impl Ground<'_> {
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
             .map_err(say("cannot ask references and probe addresses"))?;
 
+        let tongue_of_inquest = teller.clone();
+        let inquest = Inquest::start(config, guards.board(), move |found| {
+            tongue_of_inquest.explain(Level::Error, found.text.clone(), found.cause.word());
+        })
+        .map_err(say("cannot start a thread"))?;
+        let recorder =
+            Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
+
         let gate = LeaseGate::open(config, runtime.path(), teller);
+        gate.guard(&resources);
         // As late as possible: from here on it must be petted.
         let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
         let counted = watchdog.counted(config);
@@ -209,10 +220,13 @@ impl Ground<'_> {
         facts.fences = fences.board().clone();
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
+        facts.inquests = inquest.board();
+        facts.gaps = recorder.board();
         facts.watchdog = watchdog.board();
         self.companions(&facts)?;
+        let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
-            control(options, config, me, runtime, teller, &running, facts)
+            control(options, config, me, runtime, teller, &running, facts, clerk)
                 .map_err(say("cannot open the control socket"))?;
 
         let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
@@ -233,6 +247,8 @@ impl Ground<'_> {
             reports,
             senses,
             guards,
+            inquest,
+            recorder,
             findings,
             control,
             troubles,
@@ -248,6 +264,7 @@ impl Ground<'_> {
             fences,
             fenced,
             own,
+            ring,
             watchdog,
             wires,
         };
@@ -342,10 +359,12 @@ fn resources(
         Source::Latido(_) => None,
     };
     let node = config.nodes.get(me).map_or("", String::as_str);
-    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
+    let who = crate::resource::Who { node, ha_dir, rule: config.rule };
+    Resources::with_priority(&config.groups, who, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
 
+#[allow(clippy::too_many_arguments)]
 fn control(
     options: &Options,
     config: &Config,
@@ -354,9 +373,12 @@ fn control(
     teller: &Teller,
     running: &Arc<AtomicU64>,
     facts: Facts,
+    clerk: keys::Clerk,
 ) -> std::io::Result<(Server, crate::control::Port, Troubles)> {
     let addresses = supervisor::addresses(config);
-    let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
+    let ground = (options, config, me);
+    let place = runtime.share()?;
+    let reload = reload::Reload::new(ground, running.clone(), facts.clone(), (clerk, place));
     let mut place = runtime.share()?;
     let supervisor = facts.supervisor;
     let restore = move || {

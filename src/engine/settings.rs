@@ -67,7 +67,7 @@ pub(super) fn settings(
         references: u8::try_from(config.references.hosts.len()).unwrap_or(u8::MAX),
         settle: config.references.settle.map(span),
         groups: groups.collect::<Result<_, String>>()?,
-        every: config.links.iter().map(|link| link.medium.every(timing.interval)).collect(),
+        every: config.links.iter().map(|link| config.every(link)).collect(),
         tag: config.cluster_tag(),
         digest: config.digest(),
         voters_digest: config.voters_digest(),

@@ -1,7 +1,8 @@
 //! The thread of one group: does its jobs, one after the other.
 use super::address::{places, resolve};
 use super::announce;
-use super::keeper::{Held, Shared};
+use super::held::Held;
+use super::keeper::Shared;
 use super::script::{Program, State};
 use super::{Job, Report, Slots, lock};
 use crate::config::{self, Group, Kind, Resource};
@@ -9,8 +10,8 @@ use crate::core::id::GroupId;
 use crate::core::io::Outcome;
 use crate::platform::netlink::Socket;
 use crate::platform::output::Output;
-use crate::platform::packet;
 use crate::platform::process::{End, spawn, wait_readable};
+use crate::platform::{packet, virtual_mac};
 use log::{Level, debug, error, info, warn};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -31,6 +32,8 @@ const STATUS_LIMIT: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_millis(500);
 /// Outputs of scripts that have ended but left somebody behind who may still write to them.
 const LINGERING_MAX: usize = 8;
+/// A gate that does not come to a new interface for so long never does.
+const GATE_WAIT: Duration = Duration::from_secs(2);
 const LINGER_LOOK: Duration = Duration::from_millis(200);
 
 /// Why a script's action came to no end of its own.
@@ -127,9 +130,15 @@ impl<R: Fn(Report)> Worker<R> {
     pub(super) fn run(&mut self) {
         while !self.slots.quits() {
             let (job, outcome) = match self.slots.take() {
-                Some(Job::Start(job)) => (job, self.start()),
+                Some(Job::Start(job)) => {
+                    self.begin();
+                    (job, self.start())
+                }
                 Some(Job::Stop(job)) => (job, self.stop()),
-                Some(Job::Probe(job)) => (job, self.probe()),
+                Some(Job::Probe(job)) => {
+                    self.begin();
+                    (job, self.probe())
+                }
                 None => {
                     self.wait(None);
                     continue;
@@ -164,6 +173,14 @@ impl<R: Fn(Report)> Worker<R> {
         format!("{}/{}", self.group.name, resource.name)
     }
 
+    /// A start after a stop: the group's addresses are looked after again.
+    fn begin(&self) {
+        self.shared.set_stopping(self.id.index(), false);
+        if self.slots.stop_waits() {
+            self.shared.set_stopping(self.id.index(), true);
+        }
+    }
+
     fn start(&mut self) -> Outcome {
         let resources = self.group.resources.clone();
         for (index, resource) in resources.iter().enumerate() {
@@ -189,6 +206,9 @@ impl<R: Fn(Report)> Worker<R> {
     fn start_address(&mut self, label: &str, wanted: &config::Address) -> Result<(), String> {
         let there = places(&mut self.socket, wanted)?;
         let plan = resolve(&mut self.socket, wanted, &there)?;
+        if plan.fresh && self.shared.cover.get().is_some_and(|cover| !cover.wait(GATE_WAIT)) {
+            return Err(format!("the lease gate does not come to {}", plan.link.name));
+        }
         let (index, ip, prefix) = (plan.address.index, wanted.address, plan.address.prefix);
         let same = |a: &&_| {
             let a: &crate::platform::netlink::Address = a;
@@ -207,13 +227,17 @@ impl<R: Fn(Report)> Worker<R> {
                 }
             }
             held.retain(|held| held.plan.address.address != ip);
-            held.push(Held::new(plan.clone(), announced));
+            let mut new = Held::new(plan.clone(), announced);
+            // Who has it already has told its neighbours.
+            new.check_wanted = !adopted;
+            held.push(new);
         }
         self.shared.kick();
         let name = &plan.link.name;
         let how = if adopted { "adopted" } else { "added" };
         info!(target: "resource", "{label}: {how} on {name} as {ip}/{prefix}");
-        if !plan.link.carrier {
+        if !plan.lan.carrier {
+            let name = &plan.lan.name;
             warn!(target: "resource", "{label}: {name} has no carrier: nobody can reach it there");
         }
         for other in there.iter().filter(|place| !same(place)) {
@@ -290,6 +314,11 @@ impl<R: Fn(Report)> Worker<R> {
                 Ok(false) => {}
                 Err(error) => failure = Some(error.to_string()),
             }
+        }
+        if let Some(mac) = wanted.virtual_mac
+            && let Err(why) = virtual_mac::remove(&mut self.socket, mac)
+        {
+            failure.get_or_insert(why);
         }
         failure.map_or(Ok(()), Err)
     }
@@ -383,6 +412,12 @@ impl<R: Fn(Report)> Worker<R> {
     fn probe_address(&mut self, label: &str, wanted: &config::Address) -> Result<State, String> {
         let there = places(&mut self.socket, wanted)?;
         if there.is_empty() {
+            // A crash may have left its interface, which must not take what is for another node.
+            if let Some(mac) = wanted.virtual_mac
+                && virtual_mac::remove(&mut self.socket, mac)?
+            {
+                info!(target: "resource", "{label}: removed the virtual MAC that was left");
+            }
             return Ok(State::Stopped);
         }
         if self.shared.vouched(self.id.index()) {

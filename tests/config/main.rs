@@ -1,5 +1,6 @@
 //! Configurations that people really wrote, and all the ways to write them wrong.
 
+mod addresses;
 mod commands;
 mod fencing;
 mod fixtures;

@@ -45,6 +45,13 @@ fn fuzz_kept_clusters() {
     });
 }
 
+#[test]
+fn fuzz_kept_witnesses() {
+    kept("witness", |data| {
+        bodies::witness(data);
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 500, failure_persistence: None, ..ProptestConfig::default()
@@ -64,5 +71,11 @@ proptest! {
     #[test]
     fn fuzz_clusters(data in bytes(2_000)) {
         prop_assert_eq!(bodies::cluster(&data), bodies::cluster(&data));
+    }
+
+    /// The same of a witness.
+    #[test]
+    fn fuzz_witnesses(data in bytes(2_000)) {
+        prop_assert_eq!(bodies::witness(&data), bodies::witness(&data));
     }
 }

@@ -3,7 +3,7 @@
 //! Every directive is honoured, mapped, or named in a warning with the reason. Where Heartbeat
 //! refused without a word (`keepalive 1s`) it is understood; where it accepted nonsense
 //! (`udpport 99999`) it is refused or named.
-mod authkeys;
+pub(super) mod authkeys;
 mod directives;
 mod hacf;
 mod haresources;

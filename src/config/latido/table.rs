@@ -17,9 +17,31 @@ const KEYS: [(&str, &[&str]); 14] = [
     ("[keys]", &["file", "authenticated"]),
     (
         "[[link]]",
-        &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud", "gpio", "watch"],
+        &[
+            "udp",
+            "ethernet",
+            "serial",
+            "interface",
+            "port",
+            "group",
+            "ttl",
+            "peers",
+            "vlan",
+            "ethertype",
+            "baud",
+            "flow",
+            "mode",
+            "direction",
+            "slot",
+            "modem_lines",
+            "gpio",
+            "watch",
+        ],
     ),
-    ("[[group]]", &["name", "prefer", "failback", "resources"]),
+    (
+        "[[group]]",
+        &["name", "prefer", "failback", "resources", "reannounce", "announce_check", "neighbours"],
+    ),
     (
         "[[fence]]",
         &[

@@ -298,8 +298,11 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             return Some(Output::Restart);
         }
         for place in 0..self.tables.len() {
-            if let Some(transmit) = self.answer(place, frame) {
-                return Some(transmit);
+            // Each answer, sent or not, ends what it is due to: the loop does too.
+            while let Some(answer) = self.answer(place, frame) {
+                if let Some(transmit) = answer {
+                    return Some(transmit);
+                }
             }
         }
         self.notes.pop().map(Output::Event)
@@ -375,8 +378,8 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
         *count += 1;
     }
 
-    /// The next frame that is due to nodes of one cluster.
-    fn answer(&mut self, place: usize, frame: &mut FrameBuf) -> Option<Output> {
+    /// The next frame that is due to nodes of one cluster; `Some(None)`: it cannot be sent.
+    fn answer(&mut self, place: usize, frame: &mut FrameBuf) -> Option<Option<Output>> {
         let table = self.tables.get_mut(place)?;
         let (to, unproven) = table.next(self.now)?;
         if unproven {
@@ -392,15 +395,17 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             sequence,
         };
         table.sent = table.sent.wrapping_add(1);
-        let len = table.write(&to, self.now, frame.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?);
+        let body = frame.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?;
+        let len = table.write(&to, self.now, body);
         let cipher = table.ciphers.iter().find(|known| known.0 == to.key);
-        let len = seal::close(&cipher?.1, &header, len?, frame)?;
+        let sealed = len.zip(cipher).and_then(|(len, known)| {
+            seal::close(&known.1, &header, len, frame).and_then(|len| u16::try_from(len).ok())
+        });
         self.sent = sequence;
-        if self.links_up.is_empty() {
-            return None;
-        }
-        self.counters.sent += 1;
-        Some(Output::Transmit { links: self.links_up, len: u16::try_from(len).ok()? })
+        let links = self.links_up;
+        let sent = sealed.filter(|_| !links.is_empty());
+        self.counters.sent += u64::from(sent.is_some());
+        Some(sent.map(|len| Output::Transmit { links, len }))
     }
 }
 

@@ -334,6 +334,7 @@ impl Play {
             0 | 1 => Input::References { reached: bytes.u8() >> bytes.below(8) },
             2 => Input::Confirmed { references: bytes.u8() >> bytes.below(8) },
             3 => Input::Answered { group: group(bytes.below(GROUPS_MAX)) },
+            4 => Input::HungUp { link: link(bytes.below(LINKS_MAX)) },
             _ => {
                 let (node, request) = if self.fences.is_empty() || bytes.rarely(16) {
                     (node(bytes.below(8)), JobId(bytes.u32()))

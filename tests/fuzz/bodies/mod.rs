@@ -7,9 +7,11 @@ mod cluster;
 mod files;
 mod frame;
 mod line;
+mod witness;
 
 pub(crate) use cluster::cluster;
 #[cfg(feature = "std")]
 pub(crate) use files::{authkeys, ha_cf, haresources, key_file, latido_toml};
 pub(crate) use frame::frame;
 pub(crate) use line::line;
+pub(crate) use witness::witness;
