@@ -211,10 +211,7 @@ impl Ground<'_> {
 
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
-        // As late as possible: from here on it must be petted.
-        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
-        let counted = watchdog.counted(config);
-        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
+        let (watchdog, settings) = self.watched(in_force, &gate)?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();
@@ -273,6 +270,20 @@ impl Ground<'_> {
 }
 
 impl Ground<'_> {
+    /// Starts the watchdog, as late as possible: from here on it must be petted. The leases count
+    /// with the bound that it says itself.
+    fn watched(
+        &self,
+        in_force: bool,
+        gate: &LeaseGate,
+    ) -> Result<(watchdog::Keeper, crate::core::Config), String> {
+        let Ground { config, me, runtime, teller, .. } = *self;
+        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
+        let counted = watchdog.counted(config);
+        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
+        Ok((watchdog, settings))
+    }
+
     /// Threads that ask by the control socket, as people do.
     fn companions(&self, facts: &Facts) -> Result<(), String> {
         let Ground { config, runtime, teller, .. } = *self;
