@@ -107,7 +107,10 @@ pub(super) fn start(
     Ok(wires)
 }
 
-fn take(wire: &config::Wire) -> Result<(Box<dyn Output>, Box<dyn Input>), String> {
+/// Both ends at this node.
+type Ends = (Box<dyn Output>, Box<dyn Input>);
+
+fn take(wire: &config::Wire) -> Result<Ends, String> {
     let parse = |text: &str| Pin::parse(text).ok_or_else(|| format!("`{text}` is no pin"));
     let drives = gpio::output(&parse(&wire.drive)?).map_err(|error| error.to_string())?;
     let watches = gpio::input(&parse(&wire.watch)?, Rest::Inactive);
