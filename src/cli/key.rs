@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at the status.
 const LOOK: Duration = Duration::from_millis(10);
-/// A trial takes one heartbeat where the others have the key, two dozen and `dead` where not.
+/// A trial takes a heartbeat where the others have the key; where not, two dozen (two seconds at
+/// least) and `dead`.
 const TRIAL: Duration = Duration::from_secs(120);
 
 const AFTER: &str = "\

@@ -12,7 +12,7 @@ const AFTER: &str = "\
   latido link test /dev/ttyUSB0                   a link of the configuration, by its name
   latido link test serial /dev/ttyUSB0 --baud 9600
   latido link test udp eth0 [--port 694] [--peer ADDRESS]
-  latido link test ethernet eth1
+  latido link test ethernet eth1 [--vlan N]
 
 The other end is Latido's daemon with the same key, another `latido link test`, or, on a serial
 port, a plug that joins TX and RX. If the daemon here uses the link, it is asked instead, and
@@ -48,6 +48,9 @@ struct TestArgs {
     /// UDP to this address instead of everybody. Repeatable.
     #[arg(long, value_name = "ADDRESS")]
     peer: Vec<String>,
+    /// Ethernet with this VLAN's tag.
+    #[arg(long, value_name = "N")]
+    vlan: Option<u16>,
     /// Longest time to wait for an answer.
     #[arg(long, value_name = "N", default_value_t = 5,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -113,7 +116,8 @@ impl Wanted {
                 kind(interface, false, toml)
             }
             [word, interface] if word == "ethernet" => {
-                kind(interface, false, format!("[[link]]\nethernet = {}\n", text(interface)))
+                let vlan = args.vlan.map(|vlan| format!("vlan = {vlan}\n")).unwrap_or_default();
+                kind(interface, false, format!("[[link]]\nethernet = {}\n{vlan}", text(interface)))
             }
             [word] if matches!(word.as_str(), "serial" | "udp" | "ethernet") => {
                 return Err(format!("`{word}` which? Name the device or interface after it"));
@@ -127,7 +131,7 @@ impl Wanted {
         match self {
             Wanted::Named(wanted) => wanted == name,
             Wanted::Kind { device, serial: true, .. } => same_device(device, name),
-            // On another port of the same interface the daemon would hear our frames as a namesake's.
+            // On another port of the interface the daemon would hear our frames as a namesake's.
             Wanted::Kind { device, .. } => name.split(' ').next() == Some(device),
         }
     }

@@ -205,7 +205,15 @@ fn witness_line(witness: &NodeReport) -> String {
         .collect();
     let over = if links.is_empty() { String::new() } else { format!(": {}", links.join(", ")) };
     let head = format!("{:<16} {:<10} ", witness.name, witness.state);
-    wrapped(&head, &" ".repeat(28), &format!("witness{over}"))
+    let board = witness.board.as_ref().map_or_else(String::new, |board| {
+        let up = span(Duration::from_micros(u64::from(board.uptime_s) * 1_000_000));
+        let supply = board.millivolts.map_or_else(String::new, |volts| {
+            format!(", {}.{:02} V", volts / 1000, volts % 1000 / 10)
+        });
+        let (version, starts, cause) = (&board.firmware, board.starts, &board.cause);
+        format!("; firmware {version}, up {up}, start {starts} ({cause}){supply}")
+    });
+    wrapped(&head, &" ".repeat(28), &format!("witness{over}{board}"))
 }
 
 fn group_lines(group: &GroupReport) -> String {

@@ -3,6 +3,7 @@
 //! One thread serves the socket ([`Server`]); the engine holds a [`Port`]. Between them lie three
 //! bounded wait-free queues and an eventfd each way: the engine never waits for a client, takes
 //! no lock and allocates nothing. A [`Snapshot`] is made only when somebody has asked for one.
+pub mod board;
 mod client;
 mod fence;
 pub(crate) mod guards;

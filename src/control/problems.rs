@@ -175,9 +175,9 @@ fn node_problems(node: &NodeReport, report: &Report) -> Vec<String> {
             let names: Vec<&str> = one_way().map(|link| link.name.as_str()).collect();
             problems.push(format!(
                 "links {} to {name} each work one way only, yet {name} and we hear each other: \
-                 does its configuration list the links in another order? A link is known by its place. \
-                 `latido check --config OURS --config THEIRS` compares; else look at cables and \
-                 firewalls.",
+                 does its configuration list the links in another order? A link is known by its \
+                 place. `latido check --config OURS --config THEIRS` compares; else look at cables \
+                 and firewalls.",
                 names.join(" and ")
             ));
         }

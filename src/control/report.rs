@@ -1,6 +1,7 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::board::BoardReport;
 use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
 pub use super::quorum::Quorum;
@@ -302,6 +303,9 @@ pub struct NodeReport {
     pub why: Option<WhyReport>,
     /// How it can be fenced, and was.
     pub fence: FenceReport,
+    /// The board that it runs on, if it is a witness on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardReport>,
 }
 
 /// Who accepts a key.
@@ -521,18 +525,7 @@ pub fn report(
             .map(|stranger| crate::tell::other_cluster(stranger, &facts.names)),
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
-        links: links
-            .map(|link| {
-                let up = status.links_up.contains(link);
-                let errno = snapshot.link_errno[link.index()];
-                let trouble = facts.troubles.of(link);
-                let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
-                let lost = || std::io::Error::from_raw_os_error(errno).to_string();
-                let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
-                let modem = snapshot.lines[link.index()].map(LinesReport::of);
-                LinkReport { name: facts.names.link(link).to_owned(), up, error, modem }
-            })
-            .collect(),
+        links: links.map(|link| own_link(link, snapshot, facts)).collect(),
         references: guards::references(&facts.references, snapshot.at),
         groups: groups
             .map(|group| group_report(group, &status.groups[group.index()], facts))
@@ -556,6 +549,17 @@ pub fn report(
     };
     report.problems = super::problems(&report);
     report
+}
+
+fn own_link(link: LinkId, snapshot: &Snapshot, facts: &Facts) -> LinkReport {
+    let up = snapshot.status.links_up.contains(link);
+    let errno = snapshot.link_errno[link.index()];
+    let trouble = facts.troubles.of(link);
+    let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
+    let lost = || std::io::Error::from_raw_os_error(errno).to_string();
+    let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
+    let modem = snapshot.lines[link.index()].map(LinesReport::of);
+    LinkReport { name: facts.names.link(link).to_owned(), up, error, modem }
 }
 
 /// When a namesake was last told of.
@@ -588,6 +592,7 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         config_differs: known.differs,
         other_voters: known.other_voters,
         fence: fence::report(node, snapshot, facts),
+        board: known.board.map(BoardReport::from),
         references: if is_me { snapshot.status.references } else { known.references },
         key: known.key,
         links: links

@@ -23,9 +23,11 @@ use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
 use super::quality::Reception;
-use super::rekey::{Strangers, Trying};
+use super::rekey::Trying;
+use super::strangers::Strangers;
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
+use super::witness::health::Health;
 
 /// One more than the goodbye frames: one may be lost, all of them hardly.
 const GOODBYES: u8 = 4;
@@ -265,11 +267,6 @@ impl Cluster {
         None
     }
 
-    /// What the frame of the last [`Input::Frame`] has shown, once; `None` if it was worth nothing.
-    pub fn received(&mut self) -> Option<Reception> {
-        self.reception.take()
-    }
-
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
         if self.cloned {
@@ -377,38 +374,14 @@ impl Cluster {
             self.own_frame(&header);
             return false;
         }
-        let Ok(body) = Body::decode(text) else {
+        let Ok((body, rest)) = Body::split(text) else {
             self.counters.unreadable += 1;
             return false;
         };
-        self.take(link, &header, body)
-    }
-
-    /// An authentic frame in our name that we did not send: another machine of that name, or an old
-    /// recording.
-    fn own_frame(&mut self, header: &Header) {
-        self.counters.own += 1;
-        if header.incarnation == self.incarnation {
-            // Newer than what we sent, or it would not have been opened: we are there twice.
-            self.events.push(Event::Clone(header.node));
-            self.cloned = true;
-            return;
-        }
-        // Told at the first, the second, the fourth …: a recording must not fill the log.
-        let told = !self.counters.own.is_power_of_two();
-        if Some(header.incarnation) != self.predecessor && !told {
-            self.events.push(Event::Namesake(header.node));
-        }
-    }
-
-    /// A peer that is not there, but whose frames come: told at the 4th, the 8th, the 16th …, so
-    /// that nobody can fill the log.
-    fn tell_unsealed(&mut self, node: NodeId, link: LinkId) {
-        let count = self.counters.unsealed;
-        let there = self.peers[node.index()].alive(self.now, self.config.dead);
-        if count >= 4 && count.is_power_of_two() && !there && node != self.config.me {
-            self.events.push(Event::Unsealed(node, link));
-        }
+        let board = Health::of(&body, rest);
+        let changed = self.take(link, &header, body);
+        self.peers[header.node.index()].note_board(&header, board);
+        changed
     }
 
     fn take(&mut self, link: LinkId, header: &Header, mut body: Body) -> bool {
@@ -428,24 +401,10 @@ impl Cluster {
         let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
         let (before, key) = (peer.incarnation, peer.key);
-        let (count, silence) = (body.count, peer.silence(self.now));
+        let shown = (body.count, peer.silence(self.now));
         let taken = peer.take(&judge, header, body, echo, link);
         let rekeyed = key.is_some_and(|_| peer.key != key);
-        if matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
-            let echo =
-                echo.map(|heard| (heard, judge.now.since(Instant::from_micros(heard.sequence))));
-            let echo = echo.filter(|(_, age)| *age <= judge.dead);
-            self.reception = Some(Reception {
-                node: header.node,
-                incarnation: header.incarnation,
-                link,
-                sequence: header.sequence,
-                count,
-                gap: silence.filter(|_| taken == Taken::Fresh(false)),
-                echo: echo.map(|(_, age)| age),
-                rtt: echo.map(|(heard, age)| age - Duration::from_micros(heard.age)),
-            });
-        }
+        self.reception = Reception::of(&judge, header, link, echo, shown, taken);
         self.heard_of(header, taken);
         match taken {
             Taken::Fresh(new) => {
@@ -491,33 +450,6 @@ impl Cluster {
     fn answer(&mut self) {
         let last = Instant::from_micros(self.sent);
         self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
-    }
-
-    fn link(&mut self, link: LinkId, up: bool) -> bool {
-        if !self.config.links().contains(link) {
-            return false;
-        }
-        if up {
-            self.picked_up(link);
-        } else {
-            self.hung_up.end(link);
-        }
-        if self.links_up.contains(link) == up {
-            return false;
-        }
-        self.links_up.set(link, up);
-        if up {
-            self.events.push(Event::LinkUp(link));
-            self.urgent = true;
-        } else {
-            self.events.push(Event::LinkDown(link));
-            for peer in &mut self.peers {
-                peer.forget_link(link);
-            }
-            // The others learn at once on the links that are left.
-            self.urgent = true;
-        }
-        true
     }
 
     /// A process that stood still must doubt itself before its peers: its own votes are over once

@@ -70,7 +70,8 @@ impl Cluster {
         self.guard.groups = groups;
     }
 
-    /// Whether a node is late or worse, or has hung up, and nothing proves why: what it owns may soon be taken.
+    /// Whether a node is late or worse, or has hung up, and nothing proves why: what it owns may
+    /// soon be taken.
     fn looks_dead(&self, node: NodeId) -> bool {
         let waiting = !self.ready
             && self.now.since(self.started) + self.config.ask_window() < self.config.initial_dead;

@@ -42,6 +42,34 @@ pub(super) struct Unanswered {
 }
 
 impl Cluster {
+    /// A link was opened or lost. Whether anything has changed.
+    pub(super) fn link(&mut self, link: LinkId, up: bool) -> bool {
+        if !self.config.links().contains(link) {
+            return false;
+        }
+        if up {
+            self.picked_up(link);
+        } else {
+            self.hung_up.end(link);
+        }
+        if self.links_up.contains(link) == up {
+            return false;
+        }
+        self.links_up.set(link, up);
+        if up {
+            self.events.push(Event::LinkUp(link));
+            self.urgent = true;
+        } else {
+            self.events.push(Event::LinkDown(link));
+            for peer in &mut self.peers {
+                peer.forget_link(link);
+            }
+            // The others learn at once on the links that are left.
+            self.urgent = true;
+        }
+        true
+    }
+
     /// The modem lines of `link` have dropped. Whether anything has changed.
     pub(super) fn hang_up(&mut self, link: LinkId) -> bool {
         if !self.links_up.contains(link) {

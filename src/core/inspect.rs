@@ -249,6 +249,8 @@ impl Peer {
             latest_key: _,
             replaced,
             unanswered,
+            // For people.
+            board: _,
         } = self;
         (incarnation, sequence, beat, left, told, heard_at, fresh_at, timely_at, echoed)
             .hash(hasher);

@@ -3,6 +3,7 @@ use super::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, 
 use super::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::seal::Keys;
 use super::time::{Duration, Instant};
+use super::witness::health::Health;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -579,6 +580,8 @@ pub struct NodeStatus {
     pub seen: bool,
     /// The number of the key that its last frame was sealed with.
     pub key: Option<u8>,
+    /// What it says of its board, if it is a witness on one.
+    pub board: Option<Health>,
     /// Its links to us.
     pub links: [PeerLink; LINKS_MAX],
 }

@@ -14,6 +14,7 @@ use super::limits::LINKS_MAX;
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use super::wire::{Body, Header, Heard};
+use super::witness::health::Health;
 use heapless::Deque;
 
 /// Incarnations that were replaced and are never heard again.
@@ -94,6 +95,8 @@ pub(super) struct Peer {
     pub(super) replaced: Deque<Incarnation, REPLACED_MAX>,
     /// It has hung up, and has not answered since.
     pub(super) unanswered: Option<Unanswered>,
+    /// What a witness said of its board.
+    pub(super) board: Option<Health>,
 }
 
 /// What a peer needs to know of us to judge its frames.
@@ -107,6 +110,13 @@ pub(super) struct Judge {
 }
 
 impl Peer {
+    /// What its newest frame says of its board.
+    pub(super) fn note_board(&mut self, header: &Header, board: Option<Health>) {
+        if self.incarnation == Some(header.incarnation) && self.sequence == header.sequence {
+            self.board = board;
+        }
+    }
+
     /// Judges an authentic frame and takes from it what may be taken. `me` is our entry in `heard`.
     pub(super) fn take(
         &mut self,

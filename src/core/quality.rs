@@ -4,9 +4,12 @@
 //! Bounded, without heap and without floats, like the rest of the core; but kept by whoever drives
 //! it: [`Cluster::received`](super::Cluster::received) tells what each frame has shown, and
 //! [`PeerQuality::heard`] counts it. Nothing is decided by any of this.
+use super::cluster::Cluster;
 use super::id::{Incarnation, LinkId, NodeId};
 use super::limits::LINKS_MAX;
+use super::peer::{Judge, Taken};
 use super::time::{Duration, Instant};
+use super::wire::{Header, Heard};
 
 /// Buckets of a [`Histogram`].
 pub const BUCKETS: usize = 240;
@@ -41,6 +44,43 @@ pub struct Reception {
     pub echo: Option<Duration>,
     /// The echo's way there and back, without the peer's thinking time.
     pub rtt: Option<Duration>,
+}
+
+impl Cluster {
+    /// What the frame of the last [`Input::Frame`](super::io::Input::Frame) has shown, once; `None`
+    /// if it was worth nothing.
+    pub fn received(&mut self) -> Option<Reception> {
+        self.reception.take()
+    }
+}
+
+impl Reception {
+    /// `echo`: what the frame says of us. `before`: its count, and the silence until it came.
+    pub(super) fn of(
+        judge: &Judge,
+        header: &Header,
+        link: LinkId,
+        echo: Option<Heard>,
+        before: (u16, Option<Duration>),
+        taken: Taken,
+    ) -> Option<Reception> {
+        if !matches!(taken, Taken::Fresh(_) | Taken::Deaf | Taken::Doubled) {
+            return None;
+        }
+        let age = |heard: &Heard| judge.now.since(Instant::from_micros(heard.sequence));
+        let echo = echo.filter(|heard| age(heard) <= judge.dead);
+        let (count, silence) = before;
+        Some(Reception {
+            node: header.node,
+            incarnation: header.incarnation,
+            link,
+            sequence: header.sequence,
+            count,
+            gap: silence.filter(|_| taken == Taken::Fresh(false)),
+            echo: echo.as_ref().map(age),
+            rtt: echo.map(|heard| age(&heard) - Duration::from_micros(heard.age)),
+        })
+    }
 }
 
 /// How often spans of each length were seen. Buckets grow with the span, 8 in each octave.

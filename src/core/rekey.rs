@@ -1,5 +1,4 @@
-//! Changing keys under way, finding out who accepts one, and hearing those who have our key but
-//! another cluster's name.
+//! Changing keys under way, and finding out who accepts one.
 //!
 //! **A trial** answers "may I seal with key n?" without anything in the frames for it: between two
 //! heartbeats one more frame goes out, sealed with key n. Whoever echoes *its* number has opened
@@ -7,37 +6,27 @@
 //! heartbeats before and after it are sealed as ever.
 use super::cluster::Cluster;
 use super::id::{LinkId, LinkSet, NodeId, NodeSet};
-use super::io::{Event, Reply, Stranger, Trial};
-use super::limits::FRAME_MAX;
+use super::io::{Reply, Trial};
 use super::seal::Keys;
 use super::time::{Duration, Instant};
-use super::wire::{Body, Header};
 
-/// Frames of one trial: one is enough where nothing is lost.
-const TRIES: u16 = 24;
+/// Fewest frames of one trial: one is enough where nothing is lost.
+const TRIES: u64 = 24;
+/// A trial lasts at least so long: a machine with much to do may miss many of them.
+const LASTS: Duration = Duration::from_millis(2000);
 /// Numbers of trial frames that an echo may still name.
 const RECENT: usize = 4;
-/// Another cluster's frames are looked into so often, however many come.
-const LISTEN: Duration = Duration::from_millis(1000);
 
 /// A trial of a key that is under way, or was the latest.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Trying {
     key: u8,
-    left: u16,
+    left: u64,
     at: Instant,
     sent: [u64; RECENT],
     opened: NodeSet,
     /// A last answer may come until then.
     until: Instant,
-}
-
-/// Other clusters' frames that our key opens.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Strangers {
-    pub(super) last: Option<Stranger>,
-    count: u32,
-    next: Instant,
 }
 
 impl Cluster {
@@ -52,10 +41,11 @@ impl Cluster {
         if !self.config.keys.accepts(key) {
             return Err(super::io::Refusal::NoSuchKey(key));
         }
+        let beats = LASTS.micros() / self.config.interval.micros().max(1);
         let slowest = self.config.every.iter().copied().max().unwrap_or(1);
         self.trying = Some(Trying {
             key,
-            left: TRIES * u16::from(slowest),
+            left: TRIES.max(beats) * u64::from(slowest),
             at: self.now,
             sent: [0; RECENT],
             opened: NodeSet::EMPTY,
@@ -85,13 +75,12 @@ impl Cluster {
         due.map_or(Instant::NEVER, |trying| trying.at.max(next))
     }
 
-    /// A heartbeat was sent. The next trial frame follows it soon, so that it is the newest that
-    /// the others have heard for most of the interval; not always equally soon, because their
-    /// heartbeats may keep step with ours.
+    /// A heartbeat was sent. The next trial frame follows at once, so that it is the newest that
+    /// the others have heard for the whole interval, whatever step their heartbeats keep with ours;
+    /// and the last of the two where both are read at a time.
     pub(super) fn next_trial(&mut self) {
         if let Some(trying) = &mut self.trying {
-            let sixteenths = [1, 5, 9][usize::from(trying.left % 3)];
-            trying.at = self.now + self.config.interval.ratio(sixteenths, 16);
+            trying.at = self.now;
         }
     }
 
@@ -127,35 +116,6 @@ impl Cluster {
             if self.config.voters().all(|node| opened.contains(node)) {
                 trying.left = 0;
             }
-        }
-    }
-
-    /// A frame of another cluster. While one of ours is missing, it is worth knowing whether that
-    /// is it, with our key and another name: looked into now and then. What it says counts for
-    /// nothing, and may be a recording.
-    pub(super) fn stranger(&mut self, link: LinkId, header: &Header, bytes: &[u8]) {
-        let (now, dead) = (self.now, self.config.dead);
-        if now < self.strangers.next {
-            return;
-        }
-        self.strangers.next = now + LISTEN;
-        if self.config.voters().all(|node| self.peers[node.index()].speaks(now, dead)) {
-            return;
-        }
-        let mut clear = [0; FRAME_MAX];
-        let Ok(text) = self.config.keys.open(header, bytes, &mut clear) else { return };
-        let voters = Body::decode(text).map(|body| body.voters);
-        let stranger = Stranger {
-            node: header.node,
-            tag: header.tag,
-            same_voters: voters == Ok(self.config.voters_digest),
-            at: now,
-        };
-        self.strangers.last = Some(stranger);
-        self.strangers.count = self.strangers.count.saturating_add(1);
-        // Told at the first, the second, the fourth …
-        if self.strangers.count.is_power_of_two() {
-            self.events.push(Event::OtherCluster(link, stranger));
         }
     }
 }

@@ -133,14 +133,23 @@ pub(super) fn open<'a>(
     frame: &[u8],
     out: &'a mut FrameBuf,
 ) -> Result<&'a [u8], VerifyError> {
-    let (head, rest) = frame.split_at_checked(HEADER_LEN).ok_or(VerifyError::Seal)?;
-    let (text, tag) = rest.split_last_chunk::<SEAL_LEN>().ok_or(VerifyError::Seal)?;
-    let out = out.get_mut(..text.len()).ok_or(VerifyError::Seal)?;
-    out.copy_from_slice(text);
+    let copy = out.get_mut(..frame.len()).ok_or(VerifyError::Seal)?;
+    copy.copy_from_slice(frame);
+    open_in_place(cipher, header, copy)
+}
+
+/// Opens `frame`, whose header was read before, where it stands.
+pub(super) fn open_in_place<'a>(
+    cipher: &XChaCha20Poly1305,
+    header: &Header,
+    frame: &'a mut [u8],
+) -> Result<&'a [u8], VerifyError> {
+    let (head, rest) = frame.split_at_mut_checked(HEADER_LEN).ok_or(VerifyError::Seal)?;
+    let (text, tag) = rest.split_last_chunk_mut::<SEAL_LEN>().ok_or(VerifyError::Seal)?;
     cipher
-        .decrypt_inout_detached(&nonce(header), head, (&mut *out).into(), &Tag::from(*tag))
+        .decrypt_inout_detached(&nonce(header), head, (&mut *text).into(), &Tag::from(*tag))
         .map_err(|_| VerifyError::Seal)?;
-    Ok(out)
+    Ok(text)
 }
 
 fn nonce(header: &Header) -> XNonce {

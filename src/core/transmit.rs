@@ -179,6 +179,7 @@ impl Cluster {
                 fencing: fence.is_under_way(),
                 seen: fence.is_seen(),
                 key: peer.key,
+                board: peer.board,
                 links,
             };
         }

@@ -262,7 +262,15 @@ impl Body {
     /// # Errors
     /// [`DecodeError::Body`] if the bytes are not a body of this version.
     pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
-        postcard::from_bytes(bytes).map_err(|_| DecodeError::Body)
+        Self::split(bytes).map(|(body, _)| body)
+    }
+
+    /// The same, and the bytes behind the body: later versions may say more there.
+    ///
+    /// # Errors
+    /// As for [`decode`](Self::decode).
+    pub fn split(bytes: &[u8]) -> Result<(Body, &[u8]), DecodeError> {
+        postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Body)
     }
 
     /// Brings groups and grants into the order of `names`: what the sender does not know is empty,

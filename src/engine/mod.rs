@@ -201,39 +201,25 @@ impl Ground<'_> {
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
             .map_err(say("cannot ask references and probe addresses"))?;
 
-        let tongue_of_inquest = teller.clone();
-        let inquest = Inquest::start(config, guards.board(), move |found| {
-            tongue_of_inquest.explain(Level::Error, found.text.clone(), found.cause.word());
-        })
-        .map_err(say("cannot start a thread"))?;
+        let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
-
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
         let (watchdog, settings) = self.watched(in_force, &gate)?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
-        facts.fences = fences.board().clone();
-        facts.node = config.nodes.get(me).cloned().unwrap_or_default();
-        facts.references = guards.board();
-        facts.inquests = inquest.board();
-        facts.gaps = recorder.board();
-        facts.watchdog = watchdog.board();
+        (facts.fences, facts.references) = (fences.board().clone(), guards.board());
+        (facts.inquests, facts.gaps) = (inquest.board(), recorder.board());
+        (facts.watchdog, facts.node) = (watchdog.board(), config.nodes[me].clone());
         self.companions(&facts)?;
         let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
             control(options, config, me, runtime, teller, &running, facts, clerk)
                 .map_err(say("cannot open the control socket"))?;
 
-        let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
         let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-        let identity = Identity {
-            incarnation: draw()?,
-            memory: remembered.as_deref(),
-            held_until: held_until(&vouch),
-            seed: draw()?.0,
-        };
+        let identity = identity(remembered.as_deref(), held_until(&vouch))?;
         let cluster = Cluster::new(settings, &identity, clock::now());
         let parts = Parts {
             cluster,
@@ -294,6 +280,16 @@ impl Ground<'_> {
     }
 }
 
+/// Who this engine is; what ran before it goes on until then.
+fn identity(
+    memory: Option<&[u8]>,
+    held_until: [Instant; GROUPS_MAX],
+) -> Result<Identity<'_>, String> {
+    let draw =
+        || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
+    Ok(Identity { incarnation: draw()?, memory, held_until, seed: draw()?.0 })
+}
+
 /// Leaves word for `latido stop` of what may still run here.
 fn tell_not_stopped(runtime: &RuntimeDir, config: &Config, groups: (GroupSet, GroupSet)) {
     let (abandoned, blocked) = groups;
@@ -347,6 +343,14 @@ fn fences(
         reports.put(report);
     };
     Fences::start(config, me, report)
+}
+
+/// Whoever finds out why a peer is silent tells it by the log.
+fn inquest(config: &Config, guards: &Guards, teller: &Teller) -> std::io::Result<Inquest> {
+    let teller = teller.clone();
+    Inquest::start(config, guards.board(), move |found| {
+        teller.explain(Level::Error, found.text.clone(), found.cause.word());
+    })
 }
 
 /// The command by which this machine ends itself, made ready.

@@ -3,6 +3,7 @@
 //! An [`Opener`] opens links in threads of its own and hands over [`Port`]s; the engine owns these,
 //! waits for them with epoll, and gives a lost one back. Nothing of a [`Port`] blocks or allocates
 //! once it is open, and nothing here knows what is in a frame.
+mod board;
 mod bus;
 mod ethernet;
 mod lines;
@@ -14,6 +15,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+pub use board::Cable;
 pub use lines::LinesSeen;
 pub use opener::Opener;
 

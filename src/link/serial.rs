@@ -381,7 +381,7 @@ fn loss(error: Errno) -> Loss {
 }
 
 /// Whether `device` is there at all and something that can be a serial line.
-fn check_device(device: &Path) -> Result<(), Obstacle> {
+pub(super) fn check_device(device: &Path) -> Result<(), Obstacle> {
     let shown = device.display();
     match rustix::fs::stat(device) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => Ok(()),
@@ -399,7 +399,7 @@ fn check_device(device: &Path) -> Result<(), Obstacle> {
     }
 }
 
-fn open_tty(builder: SerialPortBuilder, flow: Flow) -> serialport::Result<TTYPort> {
+pub(super) fn open_tty(builder: SerialPortBuilder, flow: Flow) -> serialport::Result<TTYPort> {
     let flow = match flow {
         Flow::None => FlowControl::None,
         Flow::RtsCts => FlowControl::Hardware,
@@ -447,7 +447,7 @@ fn watch_lines(port: &Arc<TTYPort>, line: &Line, ready: &OwnedFd) -> Option<Watc
     Some(watch)
 }
 
-fn explain(device: &Path, baud: u32, error: &serialport::Error) -> Obstacle {
+pub(super) fn explain(device: &Path, baud: u32, error: &serialport::Error) -> Obstacle {
     let shown = device.display();
     match error.kind() {
         serialport::ErrorKind::NoDevice => Obstacle::new(

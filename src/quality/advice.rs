@@ -56,7 +56,8 @@ pub struct Advice {
     pub warnings_per_year: f64,
     /// False alarms a year with the present `dead`.
     pub alarms_per_year_now: f64,
-    /// What the data alone proves with 95 % certainty, no tail extrapolated: at most so many a year.
+    /// What the data alone proves with 95 % certainty, no tail extrapolated: at most so many a
+    /// year.
     pub proven_per_year: f64,
     /// Seconds over which the least measured peer was heard.
     pub measured_s: f64,

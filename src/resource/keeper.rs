@@ -5,8 +5,9 @@
 //! and never without a right: a stop removes an address from the list and from the machine under
 //! the group's lock, and under the same lock every renewal first looks whether the engine vouches
 //! for the group now. While a group is being stopped nothing of it is put back, announced or
-//! defended either, although the engine vouches for it until the stop is done. What slips between that look and the kernel's answer (a thread that was not
-//! scheduled for so long) is silenced by the lease gate, and removed in the next turn.
+//! defended either, although the engine vouches for it until the stop is done. What slips between
+//! that look and the kernel's answer (a thread that was not scheduled for so long) is silenced by
+//! the lease gate, and removed in the next turn.
 use super::address::{Plan, lifetime};
 use super::announce;
 use super::claim::{self, Ears};

@@ -8,7 +8,7 @@ use super::{Job, Report, Slots, lock};
 use crate::config::{self, Group, Kind, Resource};
 use crate::core::id::GroupId;
 use crate::core::io::Outcome;
-use crate::platform::netlink::Socket;
+use crate::platform::netlink::{Address, Socket};
 use crate::platform::output::Output;
 use crate::platform::process::{End, spawn, wait_readable};
 use crate::platform::{packet, virtual_mac};
@@ -211,7 +211,7 @@ impl<R: Fn(Report)> Worker<R> {
         }
         let (index, ip, prefix) = (plan.address.index, wanted.address, plan.address.prefix);
         let same = |a: &&_| {
-            let a: &crate::platform::netlink::Address = a;
+            let a: &Address = a;
             a.index == index && a.prefix == prefix
         };
         let adopted = there.iter().any(|place| same(&place));
@@ -241,9 +241,9 @@ impl<R: Fn(Report)> Worker<R> {
             warn!(target: "resource", "{label}: {name} has no carrier: nobody can reach it there");
         }
         for other in there.iter().filter(|place| !same(place)) {
-            match self.socket.delete_address(other) {
+            match remove(&mut self.socket, other) {
                 Ok(_) => warn!(target: "resource", "{label}: removed a second copy: {other}"),
-                Err(error) => warn!(target: "resource", "{label}: {error}"),
+                Err(why) => warn!(target: "resource", "{label}: {why}"),
             }
         }
         Ok(())
@@ -309,10 +309,10 @@ impl<R: Fn(Report)> Worker<R> {
         held.retain(|held| held.plan.address.address != wanted.address);
         let mut failure = None;
         for place in places(&mut self.socket, wanted)? {
-            match self.socket.delete_address(&place) {
+            match remove(&mut self.socket, &place) {
                 Ok(true) => info!(target: "resource", "{label}: removed"),
                 Ok(false) => {}
-                Err(error) => failure = Some(error.to_string()),
+                Err(why) => failure = Some(why),
             }
         }
         if let Some(mac) = wanted.virtual_mac
@@ -556,4 +556,16 @@ impl<R: Fn(Report)> Worker<R> {
             .env("LATIDO_ACTION", action);
         command
     }
+}
+
+/// Removes an address, and the interface that was made for it: also one of a former configuration.
+/// False: it was not there any more.
+fn remove(socket: &mut Socket, place: &Address) -> Result<bool, String> {
+    let text = |error: crate::platform::netlink::Error| error.to_string();
+    let link = socket.link_by_index(place.index).map_err(text)?;
+    let removed = socket.delete_address(place).map_err(text)?;
+    if let Some(link) = link.filter(virtual_mac::is_ours) {
+        virtual_mac::remove_link(socket, &link)?;
+    }
+    Ok(removed)
 }

@@ -1,8 +1,13 @@
 //! What each kind of link costs, for docs/links.md and docs/performance.md, by hand: `cargo test
 //! --release --features _sim --test links figures -- --ignored --nocapture --test-threads=1`.
 use crate::scene::{Bare, link, toml};
+use latido::config::{ETHERTYPE, Link, Medium, PORT};
+use latido::core::limits::FRAME_MAX;
 use latido::lab::process::usage;
+use latido::link::{Port, Received, Sent};
+use latido::platform::filter::HeaderFilter;
 use latido::platform::packet;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 const PERIOD: Duration = Duration::from_secs(30);
@@ -80,5 +85,60 @@ fn figures_of_each_kind_of_link() {
             cpu.as_secs_f64() * 1e6 / sent as f64,
             PERIOD.as_secs()
         );
+    }
+}
+
+/// CPU time of this thread, in microseconds.
+fn spent() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 * 1e6 + now.tv_nsec as f64 / 1e3
+}
+
+/// One thread sends a heartbeat at one node and takes it at the other: what both and the kernel
+/// need for that, without the rest of the engine.
+#[test]
+#[ignore = "figures, not a verdict"]
+fn figures_of_sending_and_receiving() {
+    const FRAMES: u32 = 20_000;
+    const TAG: u32 = 0x8A5C_1F03;
+    let bare = Bare::new("");
+    for (node, number) in [("pi", 1), ("laptop", 2)] {
+        bare.ip(node, &format!("addr add 10.78.0.{number}/24 brd + dev eth1"));
+    }
+    let interface = || "eth1".to_owned();
+    let ethernet = |vlan| Medium::Ethernet {
+        interface: interface(),
+        vlan,
+        peers: vec![],
+        ethertype: ETHERTYPE,
+    };
+    let peers = vec!["10.78.0.1".to_owned(), "10.78.0.2".to_owned()];
+    let media = [
+        ("udp broadcast", Medium::Broadcast { interface: interface(), port: PORT }),
+        ("udp unicast", Medium::Unicast { interface: interface(), port: PORT, peers }),
+        ("ethernet", ethernet(None)),
+        ("ethernet, vlan", ethernet(Some(42))),
+    ];
+    let mut frame = vec![1, 1];
+    frame.extend(TAG.to_le_bytes());
+    frame.resize(91, 0x5A);
+    for round in 0..3 {
+        for (name, medium) in &media {
+            let open = |node: &str| {
+                let link = Link { name: (*name).to_owned(), medium: medium.clone() };
+                let opened = move || Port::open(&link, &HeaderFilter::new(1, &[TAG]));
+                bare.node(node).inside(opened).expect("it is on").expect("opens")
+            };
+            let (mut from, mut to) = (open("pi"), open("laptop"));
+            let mut buffer = [0; FRAME_MAX];
+            let begin = spent();
+            let mut received = 0;
+            for _ in 0..FRAMES {
+                assert_eq!(from.send(&frame), Sent::Done);
+                received += u32::from(matches!(to.receive(&mut buffer), Received::Frame(91)));
+            }
+            let each = (spent() - begin) / f64::from(FRAMES);
+            println!("{round} {name}: {each:.2} µs for each of {FRAMES}, {received} at once");
+        }
     }
 }

@@ -66,9 +66,11 @@ fn two_tests_answer_each_other_and_a_missing_carrier_is_named() {
     let scene = scene();
     let serial = scene.lab.node("pi").serial_device().expect("a cable").display().to_string();
     let other = scene.lab.node("laptop").serial_device().expect("a cable").display().to_string();
-    for (link, far) in
-        [(["udp", "eth1"], ["udp", "eth1"]), (["serial", &serial], ["serial", &other])]
-    {
+    for (link, far) in [
+        (["udp", "eth1"], ["udp", "eth1"]),
+        (["ethernet", "eth1"], ["ethernet", "eth1"]),
+        (["serial", &serial], ["serial", &other]),
+    ] {
         std::thread::scope(|scope| {
             let there = scope
                 .spawn(|| test(&scene, "laptop", &[&far[..], &["--seconds", "20"]].concat()[..]));

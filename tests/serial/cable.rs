@@ -54,6 +54,11 @@ fn holds(baud: u32, interval: u64, dead: u64) {
     let held = pair.lab.ownership().held(VIRTUAL, owned.0, Instant::now());
     assert_eq!((held.both, held.nobody, held.arrivals), (ms(0), ms(0), 0), "{held:?}");
     assert_eq!((pair.holders(), term()), (vec!["pi".to_owned()], owned.1));
+    // What `check` and docs/cables.md count with is what goes over the cable.
+    let (sent, carried) = (counter(&pair, "pi", "sent"), pair.lab.cable(0).unwrap());
+    let frame = carried.carried(End::First) / sent.max(1);
+    let counted = latido::config::line::frame_on_line(2, 0, 1);
+    assert!((counted * 3 / 4..=counted).contains(&frame), "{frame} bytes, not {counted}");
     for ((node, mark), before) in ["pi", "laptop"].into_iter().zip(&marks).zip(before) {
         mark.never("is dead");
         mark.never("claim");

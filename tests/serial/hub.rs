@@ -133,3 +133,40 @@ fn terminal(path: &Path) -> OwnedFd {
     symlink(name, path).expect("a link");
     master
 }
+
+#[test]
+fn whoever_speaks_alone_is_heard_and_two_together_are_not() {
+    let dir = std::env::temp_dir().join(format!("latido-hub-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let paths = ["a", "b", "c"].map(|name| dir.join(name));
+    let hub = Hub::new(&paths, 9600, false);
+    let open = |path: &PathBuf| {
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        let flags = flags.bits().cast_signed();
+        File::options().read(true).write(true).custom_flags(flags).open(path).expect("opens")
+    };
+    let ends = paths.each_ref().map(open);
+    let hear = |end: &File, len: usize| {
+        let mut heard = Vec::new();
+        latido::lab::wait::until(crate::world::SOON, "the bytes", || {
+            let mut bytes = [0; 256];
+            let len_now = rustix::io::read(end, &mut bytes).unwrap_or(0);
+            heard.extend_from_slice(&bytes[..len_now]);
+            (heard.len() >= len).then_some(())
+        })
+        .unwrap();
+        heard
+    };
+    let begin = Instant::now();
+    rustix::io::write(&ends[0], &[7; 96]).expect("writes");
+    assert_eq!([hear(&ends[1], 96), hear(&ends[2], 96)], [vec![7; 96], vec![7; 96]]);
+    // Ten bits a byte: 100 ms. The first 20 ms of an idle bus may have been saved up.
+    assert!(begin.elapsed() >= Duration::from_millis(75), "faster than 9600 baud");
+    rustix::io::write(&ends[0], &[7; 96]).expect("writes");
+    rustix::io::write(&ends[1], &[9; 96]).expect("writes");
+    let heard = hear(&ends[2], 96);
+    let whole = |byte: u8| heard.windows(90).any(|part| part.iter().all(|one| *one == byte));
+    assert!(!whole(7) && !whole(9), "both were heard: {heard:?}");
+    assert!(hub.passed.damaged.load(Ordering::Relaxed) > 0);
+    std::fs::remove_dir_all(&dir).expect("removed");
+}

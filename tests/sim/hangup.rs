@@ -115,6 +115,42 @@ fn under_majority_no_lease_ends_earlier() {
     }
 }
 
+#[test]
+fn under_majority_lines_that_drop_and_rise_at_any_moment_are_safe() {
+    for seed in 1..16u64 {
+        let setup =
+            Setup { seed, rule: Rule::Majority, nodes: 3, drift: vec![0; 3], ..Setup::default() };
+        let mut world = World::new(setup);
+        (0..3).for_each(|index| world.apply(Fault::PowerOn(index)));
+        run(&mut world, 2 * SECOND);
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut draw = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        for _ in 0..200 {
+            let (node, other, link) = (draw(3) as usize, draw(3) as usize, draw(2) as usize);
+            match draw(8) {
+                0..4 => world.apply(Fault::Lines(node, link, draw(2) == 0)),
+                4 if node != other => {
+                    world.apply(Fault::Cut { link, from: node, to: other, cut: draw(3) > 0 });
+                }
+                5 => world.apply(Fault::Kill(node)),
+                6 => world.apply(Fault::Freeze(node)),
+                _ => world.apply(Fault::Mend),
+            }
+            // The checker ends the test if two own the group, or one does by no right.
+            run(&mut world, draw(150) * MS);
+        }
+        world.apply(Fault::Mend);
+        for (node, link) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)] {
+            world.apply(Fault::Lines(node, link, true));
+        }
+        run(&mut world, 10 * SECOND);
+        assert_eq!(world.serving(0).len(), 1, "seed {seed}: {}", world.story());
+    }
+}
+
 /// Takes everything that a node has to say; the frames go to the other.
 fn drain(from: &mut Cluster, to: &mut Cluster, now: Instant) -> usize {
     let mut frame = [0; FRAME_MAX];

@@ -151,6 +151,26 @@ fn an_interface_that_goes_and_returns_gets_its_addresses_back() {
 }
 
 #[test]
+fn a_virtual_mac_of_a_former_configuration_is_removed() {
+    let mut lab = Lab::new("former");
+    let ours = |lab: &mut Lab| {
+        let links = lab.socket.links().expect("a list");
+        links.iter().filter(|link| crate::platform::virtual_mac::is_ours(link)).count()
+    };
+    lab.run(vec![on_veth0(address("192.168.7.20"), Some([2, 0, 1, 2, 3, 4]))]);
+    assert_eq!(lab.start(), Outcome::Running);
+    assert_eq!(ours(&mut lab), 1);
+    let found = lab.find("192.168.7.20").expect("there");
+    assert_eq!(found.prefix, 32, "veth0 leads to that network itself");
+    drop(lab.resources.take()); // as if the daemon was killed
+    lab.run(vec![on_veth0(address("192.168.7.20"), None)]);
+    assert_eq!(lab.start(), Outcome::Running);
+    assert_eq!(lab.find("192.168.7.20").map(|one| one.index), Some(lab.veth));
+    assert_eq!(ours(&mut lab), 0);
+    assert_eq!(lab.stop(), Outcome::Stopped);
+}
+
+#[test]
 fn no_address_appears_on_a_new_interface_before_the_gate_stands_there() {
     let mut lab = Lab::new("gated");
     let mut wanted = on_veth0(address("192.168.7.20"), None);
