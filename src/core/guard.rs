@@ -110,11 +110,12 @@ impl Cluster {
         Some(Output::Ask { on, groups, every })
     }
 
-    /// Somebody answered for an address of a group.
-    pub(super) fn answered(&mut self, group: GroupId) {
+    /// Somebody answered for an address of a group. Always worth a decision.
+    pub(super) fn answered(&mut self, group: GroupId) -> bool {
         let now = self.now;
         let group = &mut self.groups[group.index()];
         group.answered = group.asked_since.map(|_| now);
+        true
     }
 
     /// So many references have answered since asking began.
