@@ -189,10 +189,8 @@ impl Cluster {
                 self.confirmed(references);
                 changed = true;
             }
-            Input::Answered { group } => {
-                self.answered(group);
-                changed = true;
-            }
+            Input::Answered { group } => changed |= self.answered(group),
+            Input::Beat { node } => self.peers[node.index()].beat = Some(self.now),
             Input::NotRemembered => self.not_remembered(),
             Input::Keys { keys } => self.rekey(keys),
             Input::Command { id, command } => {

@@ -233,6 +233,7 @@ impl Peer {
             incarnation,
             body,
             sequence,
+            beat,
             left,
             told,
             heard_at,
@@ -251,7 +252,8 @@ impl Peer {
             // For people.
             board: _,
         } = self;
-        (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
+        (incarnation, sequence, beat, left, told, heard_at, fresh_at, timely_at, echoed)
+            .hash(hasher);
         (hears_us_on, candidates, turn, unanswered).hash(hasher);
         identify_body(body, hasher);
         replaced.iter().for_each(|old| old.hash(hasher));

@@ -73,6 +73,8 @@ pub(super) struct Peer {
     pub(super) body: Body,
     /// Its newest sequence number.
     pub(super) sequence: u64,
+    /// When its heartbeat wire changed last.
+    pub(super) beat: Option<Instant>,
     /// It said goodbye.
     pub(super) left: bool,
     /// The state that was last told.

@@ -14,6 +14,7 @@ mod settings;
 mod turn;
 mod voters;
 mod watchdog;
+mod wires;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -193,6 +194,8 @@ impl Ground<'_> {
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
         let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
+        let wires = wires::start(config, me, sense_sender.clone(), teller)
+            .map_err(say("cannot start a thread"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
         let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
@@ -203,10 +206,7 @@ impl Ground<'_> {
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
-        // As late as possible: from here on it must be petted.
-        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
-        let counted = watchdog.counted(config);
-        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
+        let (watchdog, settings) = self.watched(in_force, &gate)?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         (facts.fences, facts.references) = (fences.board().clone(), guards.board());
@@ -249,12 +249,27 @@ impl Ground<'_> {
             own,
             ring,
             watchdog,
+            wires,
         };
         Ok((parts, server))
     }
 }
 
 impl Ground<'_> {
+    /// Starts the watchdog, as late as possible: from here on it must be petted. The leases count
+    /// with the bound that it says itself.
+    fn watched(
+        &self,
+        in_force: bool,
+        gate: &LeaseGate,
+    ) -> Result<(watchdog::Keeper, crate::core::Config), String> {
+        let Ground { config, me, runtime, teller, .. } = *self;
+        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
+        let counted = watchdog.counted(config);
+        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
+        Ok((watchdog, settings))
+    }
+
     /// Threads that ask by the control socket, as people do.
     fn companions(&self, facts: &Facts) -> Result<(), String> {
         let Ground { config, runtime, teller, .. } = *self;

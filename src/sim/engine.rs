@@ -103,6 +103,7 @@ impl World {
                 self.trace.push(self.now, node, Line::Fenced(target.index(), outcome));
                 self.give(node, now, Input::Fenced { node: target, request, outcome })
             }
+            Pending::Beat { node: beating } => self.give(node, now, Input::Beat { node: beating }),
             Pending::Command { id, command } => {
                 self.trace.push(self.now, node, Line::Command(command));
                 self.give(node, now, Input::Command { id, command })

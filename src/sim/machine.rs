@@ -23,6 +23,7 @@ pub(super) enum Pending {
     Report { group: GroupId, job: JobId, outcome: Outcome },
     Fenced { node: NodeId, request: JobId, outcome: Fenced },
     Command { id: u32, command: Command },
+    Beat { node: NodeId },
 }
 
 /// How a script behaves.

@@ -16,4 +16,5 @@ mod strangers;
 mod swarm;
 #[cfg(feature = "_mutate")]
 mod teeth;
+mod wires;
 mod witnesses;
