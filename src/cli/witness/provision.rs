@@ -128,7 +128,7 @@ fn settings(config: &WitnessConfig) -> Result<Settings, String> {
 fn text(who: &Identity) -> String {
     let name = who.board.iter().take_while(|byte| **byte != 0);
     let name: String =
-        name.map(|byte| char::from(*byte)).filter(|c| c.is_ascii_graphic()).collect();
+        name.map(|byte| char::from(*byte)).filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
     let mut text = format!("board      {name}");
     if let Some(serial) = who.serial {
         let _ = write!(text, " {serial:016x}");
