@@ -172,6 +172,13 @@ impl Peer {
         self.body = body;
     }
 
+    /// Keeps what the frame that was taken last says of its sender's board.
+    pub(super) fn tell_board(&mut self, header: &Header, board: Option<Health>) {
+        if self.incarnation == Some(header.incarnation) && self.sequence == header.sequence {
+            self.board = board;
+        }
+    }
+
     fn path(&mut self, judge: &Judge, echo: Echo, link: LinkId, fresh: bool) {
         let path = &mut self.paths[link.index()];
         path.heard = Some(judge.now);
