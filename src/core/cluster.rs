@@ -27,7 +27,6 @@ use super::rekey::Trying;
 use super::strangers::Strangers;
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
-use super::witness::health::Health;
 
 /// One more than the goodbye frames: one may be lost, all of them hardly.
 const GOODBYES: u8 = 4;
@@ -369,13 +368,12 @@ impl Cluster {
             self.own_frame(&header);
             return false;
         }
-        let Ok((body, rest)) = Body::split(text) else {
+        let Ok((body, board)) = Body::with_board(text) else {
             self.counters.unreadable += 1;
             return false;
         };
-        let board = Health::of(&body, rest);
         let changed = self.take(link, &header, body);
-        self.peers[header.node.index()].note_board(&header, board);
+        self.peers[header.node.index()].tell_board(&header, board);
         changed
     }
 

@@ -110,13 +110,6 @@ pub(super) struct Judge {
 }
 
 impl Peer {
-    /// What its newest frame says of its board.
-    pub(super) fn note_board(&mut self, header: &Header, board: Option<Health>) {
-        if self.incarnation == Some(header.incarnation) && self.sequence == header.sequence {
-            self.board = board;
-        }
-    }
-
     /// Judges an authentic frame and takes from it what may be taken. `me` is our entry in `heard`.
     pub(super) fn take(
         &mut self,
@@ -200,6 +193,13 @@ impl Peer {
             self.key = Some(key);
         }
         self.latest_key = key;
+    }
+
+    /// Keeps what the frame that was taken last says of its sender's board.
+    pub(super) fn tell_board(&mut self, header: &Header, board: Option<Health>) {
+        if self.incarnation == Some(header.incarnation) && self.sequence == header.sequence {
+            self.board = board;
+        }
     }
 
     fn path(&mut self, judge: &Judge, echo: Echo, link: LinkId, fresh: bool) {
