@@ -18,6 +18,7 @@ use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet};
 use super::io::{
     Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer, Watchdog,
 };
+use super::leases::Leases;
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
@@ -70,6 +71,7 @@ pub struct Cluster {
     pub(super) force_untold: bool,
     /// Nodes that were heard showing it.
     pub(super) showing: NodeSet,
+    pub(super) leases: Leases,
     /// The memory is being written.
     pub(super) remembering: bool,
     /// The memory could not be written: tried again then.
@@ -122,11 +124,13 @@ impl Cluster {
             in_force: config.in_force || config.rule != Rule::Majority,
             force_untold: false,
             showing: NodeSet::EMPTY,
+            leases: Leases::EMPTY,
             remembering: false,
             unsaved_until: None,
             pet: false,
             config,
         };
+        cluster.know_own_leases();
         for group in &mut cluster.groups {
             group.able = true;
             // Two voters grant by presumption anyway: under `assume-dead` forgetting costs nothing
@@ -179,6 +183,10 @@ impl Cluster {
                 changed = true;
             }
             Input::NotRemembered => self.not_remembered(),
+            Input::Noted { number } => {
+                self.noted(number);
+                changed = true;
+            }
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
                 changed = true;
@@ -235,6 +243,9 @@ impl Cluster {
         if ::core::mem::take(&mut self.force_untold) {
             return Some(Output::InForce);
         }
+        if let Some(number) = self.unwritten_note() {
+            return Some(Output::Note { number });
+        }
         if let Some((id, reply)) = self.reply.take() {
             return Some(Output::Reply { id, reply });
         }
@@ -261,7 +272,7 @@ impl Cluster {
     }
 
     /// What falls due next, heartbeats left aside.
-    fn next_due(&self) -> Deadline {
+    pub(super) fn next_due(&self) -> Deadline {
         let mut soonest = Deadline { at: Instant::NEVER, timer: Timer::Heartbeat };
         let mut consider = |at: Instant, timer: Timer| {
             if at > self.now && at < soonest.at {
@@ -274,6 +285,9 @@ impl Cluster {
         consider(self.doubt_until, Timer::Silence);
         if let Some(at) = self.unsaved_until.filter(|_| self.dirty) {
             consider(at, Timer::Lease);
+        }
+        if let Some(end) = self.leases_due() {
+            consider(end, Timer::Lease);
         }
         if let Some(window) = self.asks_before_ready() {
             consider(window, Timer::Silence);
@@ -400,6 +414,7 @@ impl Cluster {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
                 self.watch_force(header.node);
+                self.watch_agreement(header);
                 if new {
                     self.replaced(header.node, before);
                 }
@@ -480,6 +495,7 @@ impl Cluster {
             self.watch_fence(node);
         }
         self.watch_guard();
+        self.watch_leases();
         for group in self.config.group_ids() {
             self.decide(group);
         }

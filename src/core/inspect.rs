@@ -120,6 +120,7 @@ impl Cluster {
             in_force,
             force_untold,
             showing,
+            leases,
             remembering,
             unsaved_until,
             pet,
@@ -133,7 +134,8 @@ impl Cluster {
         (shutting_down, ready, doubt_until, urgent, dirty, next_beat, due.at, beats, sent)
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
-        (guard, in_force, force_untold, showing, remembering, unsaved_until, pet).hash(hasher);
+        (guard, in_force, force_untold, showing, leases, remembering, unsaved_until, pet)
+            .hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
             fences[node.index()].identify(hasher);
@@ -199,12 +201,13 @@ pub fn identify_body(body: &Body, hasher: &mut impl Hasher) {
         voters,
         predecessor,
         references,
+        longest,
         witnesses,
         heard,
         groups,
         grants,
     } = body;
-    (flags, digest, voters, predecessor, references, witnesses.as_slice()).hash(hasher);
+    (flags, digest, voters, predecessor, references, longest, witnesses.as_slice()).hash(hasher);
     (heard.as_slice(), groups.as_slice(), grants.as_slice()).hash(hasher);
 }
 

@@ -66,6 +66,11 @@ pub enum Input<'a> {
     /// [`Output::Remember`] could not be carried out: it is asked for again, and nothing is granted
     /// meanwhile that is not written down.
     NotRemembered,
+    /// [`Output::Note`] was carried out.
+    Noted {
+        /// The request's number; an outdated one is ignored.
+        number: JobId,
+    },
     /// Somebody wants something. Answered by one [`Output::Reply`].
     Command {
         /// Chosen by the caller, returned in the reply.
@@ -206,6 +211,15 @@ pub enum Output {
     Watchdog(Watchdog),
     /// The list of voters is in force: note it on disk.
     InForce,
+    /// Note on disk, where it outlives a reboot, what [`Cluster::longest_lease`] and
+    /// [`Cluster::leases_settled`] say now. Answered by [`Input::Noted`].
+    ///
+    /// [`Cluster::longest_lease`]: super::Cluster::longest_lease
+    /// [`Cluster::leases_settled`]: super::Cluster::leases_settled
+    Note {
+        /// The number the answer must carry.
+        number: JobId,
+    },
     /// Announce the group's addresses again: a rival was heard, or has gone.
     Announce {
         /// Which group.

@@ -20,6 +20,7 @@ pub mod id;
 #[cfg(any(test, feature = "_sim"))]
 mod inspect;
 pub mod io;
+mod leases;
 pub mod limits;
 mod memory;
 #[cfg_attr(not(feature = "_mutate"), allow(dead_code, unreachable_pub))]

@@ -74,6 +74,7 @@ impl Cluster {
             voters: self.config.voters_digest,
             predecessor: self.predecessor,
             references: self.guard.references,
+            longest: self.longest_told(),
             witnesses: self.config.witnesses.clone(),
             ..Body::default()
         };

@@ -118,7 +118,8 @@ impl Cluster {
             Rule::Fencing => Instant::NEVER,
         };
         let blind = self.blind_until(id, lease).is_some_and(|end| self.now < end);
-        let counts = voters == self.config.voters_digest && until > self.now && !blind;
+        let noted = self.notes_lease(id, lease);
+        let counts = voters == self.config.voters_digest && until > self.now && !blind && noted;
         if !counts || !self.may_grant(id, node, phase) {
             return;
         }
@@ -180,9 +181,10 @@ impl Cluster {
     }
 
     /// A voter that does not know to whom it granted `id` grants nothing until then: the longest of
-    /// its own lease, the claim's, and the configured time, from its start.
+    /// its own lease, the claim's, the noted one, and the configured time, from its start.
     pub(super) fn blind_until(&self, id: GroupId, lease: Duration) -> Option<Instant> {
         let longest = self.config.lease(id).max(lease).max(self.config.blackout);
+        let longest = longest.max(self.recalled_lease(id));
         let forgotten = self.groups[id.index()].forgotten;
         forgotten.filter(|_| !on(Mutation::GrantsBlindly)).map(|since| since + longest)
     }

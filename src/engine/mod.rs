@@ -5,6 +5,7 @@
 //! bounded mailboxes.
 mod gate;
 mod last_good;
+mod leases;
 mod reload;
 mod senses;
 mod settings;
@@ -128,6 +129,7 @@ fn serve(
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
     let voters = voters::VoterList::new(config, &options.state_dir, me);
     let in_force = voters.look()? == voters::Noted::InForce;
+    let leases = leases::LeaseNote::read(config, &options.state_dir, me)?;
     // Refused, if at all, before anything has begun.
     settings::settings(config, me, in_force, Silencer::Lifetime)?;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
@@ -143,7 +145,8 @@ fn serve(
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     let ground = Ground { options, config, me, runtime, teller: &teller };
-    let (parts, server) = ground.parts(in_force, remembered, voters, signals, tongue, started)?;
+    let (parts, server) =
+        ground.parts(in_force, remembered, (voters, leases), signals, tongue, started)?;
     let mut engine = Engine::new(parts).map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
@@ -171,7 +174,7 @@ impl Ground<'_> {
         &self,
         in_force: bool,
         remembered: Option<Vec<u8>>,
-        voters: std::sync::mpsc::SyncSender<()>,
+        (voters, mut leases): (std::sync::mpsc::SyncSender<()>, leases::LeaseNote),
         signals: Signals,
         tongue: tell::Tongue,
         started: Instant,
@@ -212,7 +215,12 @@ impl Ground<'_> {
             held_until: held_until(&vouch),
             seed: draw()?.0,
         };
-        let cluster = Cluster::new(settings, &identity, clock::now());
+        let waited = settings.blackout;
+        let mut cluster = Cluster::new(settings, &identity, clock::now());
+        if let Err(trouble) = leases.recall(&mut cluster, waited) {
+            teller.say(Level::Warning, trouble);
+        }
+        let leases = leases.notary(teller.clone()).map_err(say("cannot start a thread"))?;
         let parts = Parts {
             cluster,
             groups: config.groups.len(),
@@ -228,6 +236,7 @@ impl Ground<'_> {
             signals,
             guardian: supervisor::guardian(),
             voters,
+            leases,
             notify: Notify::from_env(),
             tongue,
             vouch,

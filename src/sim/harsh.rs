@@ -47,6 +47,7 @@ pub fn setup(seed: u64) -> Setup {
         reset_takes: None,
         rule: Rule::Majority,
         stop_budget,
+        stretch: [1, 4, 8][Random::new(seed ^ 0x1ea5e).index(3)],
         blackout: if random.chance(800_000) { 0 } else { 2 * lease },
         drift: (0..=nodes).map(|_| swarm::drift(&mut random)).collect(),
         latency,

@@ -391,6 +391,8 @@ impl Machine {
                 turn.sent.push(frame_of(setup, &frame[..usize::from(len)], turn.tell));
             }
             Output::Announce { .. } | Output::Reply { .. } | Output::InForce => {}
+            // All have the same leases.
+            Output::Note { .. } => {}
             Output::Fence { node, request } => turn.fences.push((node, request)),
             Output::Ask { .. } | Output::Watchdog(_) => {}
             Output::Event(event) => self.event(event, turn),

@@ -19,7 +19,8 @@
 //! at most.
 //!
 //! **It forgets everything when it starts**: then it grants nothing for ten seconds or the longest
-//! lease that it has heard claimed, whichever is longer; what it granted before has ended by then.
+//! lease that it has heard of, whichever is longer: every node tells in every frame of the longest
+//! that may be about, claimed or not. What it granted before has ended by then.
 //! Meanwhile an owner keeps its lease by the votes of the nodes.
 //!
 //! **One vote, whatever the list of voters.** While a list of voters changes, nodes with the old
@@ -437,6 +438,7 @@ impl Table {
         writer.put(&NameHash(to.voters))?;
         writer.put(&None::<Incarnation>)?;
         writer.put(&0u8)?;
+        writer.put(&0u32)?;
         writer.count(0)?;
         writer.count(listed.clone().count() + unproven.len())?;
         for voter in listed {

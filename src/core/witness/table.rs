@@ -27,7 +27,7 @@ pub(super) struct Table {
     pub(super) voters: Vec<Voter, VOTERS_MAX>,
     pub(super) candidates: Vec<Candidate, CANDIDATES_MAX>,
     pub(super) groups: Vec<Group, GROUPS_MAX>,
-    /// The longest lease that was claimed.
+    /// The longest lease that was claimed, or told of.
     pub(super) longest: Duration,
     /// When a frame that proved nothing was answered last.
     pub(super) spaced: Option<Instant>,
@@ -351,6 +351,7 @@ impl Table {
 
     /// Grants, renews or frees the vote by the newest frame of a node.
     fn vote(&mut self, judge: &Judge, header: &Header, body: &Reader<'_>, notes: &mut Notes) {
+        self.longest = self.longest.max(Duration::from_millis(u64::from(body.longest)));
         for part in body.groups.iter() {
             if let Some(claim) = part.claim {
                 self.longest = self.longest.max(Duration::from_micros(claim.lease));

@@ -52,6 +52,8 @@ struct Play {
     links_up: LinkSet,
     jobs: Vec<(GroupId, JobId)>,
     fences: Vec<(NodeId, JobId)>,
+    /// The note that was asked for.
+    notes: Option<JobId>,
     /// The runtime directory cannot be written.
     full: bool,
     said: u64,
@@ -135,6 +137,7 @@ impl Play {
             links_up: LinkSet::EMPTY,
             jobs: Vec::new(),
             fences: Vec::new(),
+            notes: None,
             full: false,
             said: 0xcbf2_9ce4_8422_2325,
         }
@@ -246,6 +249,7 @@ impl Play {
                 Output::Watchdog(Watchdog::Reset(_)) => {
                     assert!(self.config.reset_takes.is_some(), "cannot reset itself");
                 }
+                Output::Note { number } => self.notes = Some(number),
                 Output::Event(_) | Output::Restart | Output::InForce | Output::Exit => {}
             }
         }
@@ -391,6 +395,7 @@ impl Play {
         self.links_up = LinkSet::EMPTY;
         self.jobs.clear();
         self.fences.clear();
+        self.notes = None;
         self.drain(None);
     }
 
@@ -438,6 +443,7 @@ impl Play {
             predecessor: bytes.bool().then(|| Incarnation(100 + u64::from(bytes.u8() % 4))),
             heard: (0..bytes.pick(&[1, 1, 1, 2, 3, 0])).map(|_| self.echo(bytes)).collect(),
             references: bytes.u8() % 4,
+            longest: bytes.u32(),
             witnesses: if bytes.rarely(16) {
                 (0..bytes.below(VOTERS_MAX + 1)).map(|_| NameHash(bytes.u32())).collect()
             } else {
