@@ -78,6 +78,11 @@ pub struct Cluster {
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
     pub(super) pet: bool,
+    /// Another machine had our name and is gone: a new incarnation is drawn then.
+    pub(super) renew_at: Option<Instant>,
+    pub(super) renew_told: bool,
+    /// Nodes with a dispute about a name that was told of.
+    pub(super) told_disputed: NodeSet,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -128,6 +133,9 @@ impl Cluster {
             remembering: false,
             unsaved_until: None,
             pet: false,
+            renew_at: None,
+            renew_told: false,
+            told_disputed: NodeSet::EMPTY,
             config,
         };
         cluster.know_own_leases();
@@ -203,6 +211,10 @@ impl Cluster {
         if self.cloned && !self.restart_told {
             self.restart_told = true;
             return Some(Output::Restart);
+        }
+        if self.renew_at.is_some_and(|at| self.now >= at) && !self.renew_told {
+            self.renew_told = true;
+            return Some(Output::Renew);
         }
         if let Some(watchdog) = self.watchdog() {
             return Some(Output::Watchdog(watchdog));
@@ -396,6 +408,7 @@ impl Cluster {
         // Where its list of groups is another, their numbers are too.
         body.align(self.config.names());
         let judge = Judge {
+            me: self.config.me,
             now: self.now,
             dead: self.config.dead,
             incarnation: self.incarnation,
@@ -409,7 +422,7 @@ impl Cluster {
         let peer = &mut self.peers[header.node.index()];
         let before = peer.incarnation;
         let taken = peer.take(&judge, header, body, echo, link);
-        self.heard_of(header, taken);
+        self.heard_of(header, taken, echo.map(|echo| echo.sequence));
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
@@ -429,7 +442,8 @@ impl Cluster {
             }
             Taken::Doubled => self.counters.doubled += 1,
             Taken::Stale => self.counters.stale += 1,
-            Taken::Replaced => self.counters.replaced += 1,
+            Taken::Elsewhere => self.counters.stale += 1,
+            Taken::Replaced | Taken::Twin => self.counters.replaced += 1,
             Taken::Unproven => {
                 self.counters.stale += 1;
                 // So that it can prove itself.
@@ -490,6 +504,7 @@ impl Cluster {
 
     fn turn(&mut self) {
         self.watch_peers();
+        self.watch_names();
         self.watch_ready();
         for node in self.config.others() {
             self.watch_fence(node);

@@ -124,6 +124,9 @@ impl Cluster {
             remembering,
             unsaved_until,
             pet,
+            renew_at,
+            renew_told,
+            told_disputed: _,
         } = self;
         // What is past stays past.
         let doubt_until = (now < doubt_until).then_some(doubt_until);
@@ -134,7 +137,18 @@ impl Cluster {
         (shutting_down, ready, doubt_until, urgent, dirty, next_beat, due.at, beats, sent)
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
-        (guard, in_force, force_untold, showing, leases, remembering, unsaved_until, pet)
+        (
+            guard,
+            in_force,
+            force_untold,
+            showing,
+            leases,
+            remembering,
+            unsaved_until,
+            pet,
+            renew_at,
+            renew_told,
+        )
             .hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
@@ -213,13 +227,15 @@ pub fn identify_body(body: &Body, hasher: &mut impl Hasher) {
 
 impl Fence {
     fn identify(&self, hasher: &mut impl Hasher) {
-        let Fence { seen, proof, wanted, request, retry_at, told_unseen, spared_until } = self;
+        let Fence { seen, proof, wanted, request, retry_at, told_unseen, spared_until, .. } = self;
+        let (struck, lied) = (self.struck, self.lied);
         // An answer is for this request or for none: whoever keeps the answer tells.
         let request = request.map(|request| {
-            let Request { id: _, names, outlived, issued } = request;
-            (names, outlived, issued)
+            let Request { id: _, names, outlived, issued, by_hand } = request;
+            (names, outlived, issued, by_hand)
         });
-        (seen, proof, wanted, request, retry_at, told_unseen, spared_until).hash(hasher);
+        (seen, proof, wanted, request, retry_at, told_unseen, spared_until, struck, lied)
+            .hash(hasher);
     }
 }
 
@@ -240,9 +256,12 @@ impl Peer {
             candidates,
             turn,
             replaced,
+            renewed_at,
+            twin_at,
+            elsewhere,
         } = self;
         (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
-        (hears_us_on, candidates, turn).hash(hasher);
+        (hears_us_on, candidates, turn, renewed_at, twin_at, elsewhere).hash(hasher);
         identify_body(body, hasher);
         replaced.iter().for_each(|old| old.hash(hasher));
         for link in links.iter() {

@@ -236,6 +236,9 @@ pub enum Output {
     Event(Event),
     /// A clone of this node is about: forget the memory and start anew with another incarnation.
     Restart,
+    /// Another machine had our name, and is gone: start anew with another incarnation, and with
+    /// the memory.
+    Renew,
     /// Everything is stopped and the goodbye is sent: the program may end.
     Exit,
 }
@@ -326,8 +329,13 @@ pub enum Event {
     NobodyAble(GroupId),
     /// A peer has heard a frame of ours that we have not sent: a clone of this node is about.
     Clone(NodeId),
-    /// A frame in our own name came that is not ours: another machine of this name, or a recording.
+    /// A frame in our own name came that is not ours, or another node hears somebody else in our
+    /// place: another machine of this name, or a recording.
     Namesake(NodeId),
+    /// Two machines send under this node's name.
+    Twins(NodeId),
+    /// A node was said to be off, and was not.
+    Refuted(NodeId, Proof),
     /// Frames in this node's name come on this link, but our key does not open them.
     Unsealed(NodeId, LinkId),
     /// So many events were lost because too many happened at once.
@@ -527,6 +535,12 @@ pub struct NodeStatus {
     pub proof: Option<Proof>,
     /// It is being fenced.
     pub fencing: bool,
+    /// Its device has said that it was off when it was not.
+    pub lied: bool,
+    /// It is there, but hears another machine in our place.
+    pub elsewhere: bool,
+    /// Two machines send under its name.
+    pub twins: bool,
     /// It was seen since this machine's start: it may be fenced.
     pub seen: bool,
     /// Its links to us.

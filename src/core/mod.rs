@@ -25,6 +25,7 @@ pub mod limits;
 mod memory;
 #[cfg_attr(not(feature = "_mutate"), allow(dead_code, unreachable_pub))]
 pub mod mutation;
+mod names;
 mod ownership;
 mod peer;
 mod placement;

@@ -157,6 +157,9 @@ impl Cluster {
                 references: peer.body.references,
                 proof: fence.proof(),
                 fencing: fence.is_under_way(),
+                lied: fence.has_lied(),
+                elsewhere: peer.is_elsewhere(self.now, self.config.dead),
+                twins: self.has_twin(node),
                 seen: fence.is_seen(),
                 links,
             };

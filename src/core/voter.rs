@@ -255,6 +255,9 @@ impl Cluster {
         if self.config.rule == Rule::Fencing || self.is_proven(node) {
             return self.is_proven(node);
         }
+        if self.is_disputed(node) {
+            return false;
+        }
         let peer = &self.peers[node.index()];
         let waiting = !self.ready || self.now < self.doubt_until;
         let state = peer.state(self.now, self.config.warn, self.config.dead, waiting);
@@ -286,6 +289,19 @@ impl Cluster {
                     && others >= self.config.others_needed()
             }
         }
+    }
+
+    /// Whether there is a majority only with voters that grant nothing yet: the claim stands until
+    /// they do, instead of coming and going.
+    pub(super) fn waits_for_blind(&self, id: GroupId) -> bool {
+        if self.config.rule != Rule::Majority {
+            return false;
+        }
+        let alive = |node: &NodeId| self.peers[node.index()].alive(self.now, self.config.dead);
+        let sees = |node: &NodeId| !part(&self.peers[node.index()].body, id).flags.blind();
+        let needed = self.config.others_needed();
+        let all = self.config.voters().filter(alive).count();
+        all >= needed && self.config.voters().filter(alive).filter(sees).count() < needed
     }
 
     /// Whether our claim, which is only a wish so far, may stand.

@@ -465,6 +465,7 @@ impl Engine {
                     self.forgotten = true;
                     self.exit = Some(super::EXIT_AGAIN);
                 }
+                Output::Renew => self.exit = Some(super::EXIT_AGAIN),
                 Output::Exit => self.exit = Some(0),
             }
         }

@@ -153,6 +153,10 @@ impl World {
                     self.apply(Fault::Kill(node));
                     self.apply(Fault::Revive(node));
                 }
+                Output::Renew => {
+                    self.apply(Fault::Kill(node));
+                    self.apply(Fault::Revive(node));
+                }
                 Output::Exit => {
                     self.trace.push(self.now, node, Line::Note("ends"));
                     // The runtime directory stays as long as the machine runs: it has the terms.

@@ -395,6 +395,7 @@ impl Day {
         let device = Device {
             strikes: self.random.chance(800_000),
             knows: self.random.chance(800_000),
+            lies: false,
             off_after: self.random.between(100, slowest),
             dark: self.random.between(world.setup.dead / 4, self.lease),
             report_after: self.random.between(100, late),

@@ -109,6 +109,18 @@ fn fence(event: Event, names: &Names) -> Sentence {
                 names.node(node)
             ),
         ),
+        Event::Refuted(node, Proof::Fence) => say(
+            Error,
+            format!(
+                "node {0}: the device said that its power was off, but it has run all the time: \
+                 its word does not count any more; find out what it switches, then try it: \
+                 `latido fence {0}`",
+                names.node(node)
+            ),
+        ),
+        Event::Refuted(node, _) => {
+            plain(Error, node, "was said to be off, but it has run all the time")
+        }
         // Only the events above come here.
         other => say(Level::Debug, format!("{other:?}")),
     }

@@ -107,6 +107,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::ConfigurationAgrees(_)
         | Event::Clone(_)
         | Event::Namesake(_)
+        | Event::Twins(_)
         | Event::Unsealed(..) => node(event, names),
         Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
         Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
@@ -131,6 +132,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::FenceLate(_)
         | Event::FenceFailed(_)
         | Event::FenceUnseen(_)
+        | Event::Refuted(..)
         | Event::Reset(_)
         | Event::NotRemembered
         | Event::InForce => super::safety::event(event, names),
@@ -213,6 +215,14 @@ fn node(event: Event, names: &Names) -> Sentence {
                  file the same on both nodes?",
                 names.node(node),
                 names.link(link)
+            ),
+        ),
+        Event::Twins(node) => say(
+            Error,
+            format!(
+                "two machines send under the name {}: only the one that was started last is \
+                 listened to; stop one of them, or give it a name of its own",
+                names.node(node)
             ),
         ),
         Event::Namesake(node) => say(
@@ -400,6 +410,8 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
+            Event::Twins(node) => key(45, node.index(), 0),
+            Event::Refuted(node, _) => key(46, node.index(), 0),
             Event::HeldBack(group, _, doubt) => {
                 key(30, group.index(), usize::from(doubt == Doubt::Answers))
             }

@@ -402,6 +402,10 @@ impl Machine {
                 self.kill();
                 self.revive(now, setup, turn);
             }
+            Output::Renew => {
+                self.kill();
+                self.revive(now, setup, turn);
+            }
             Output::Exit => {
                 turn.tell(|| "the daemon ends".to_owned());
                 self.kill();

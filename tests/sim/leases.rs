@@ -70,7 +70,7 @@ fn a_witness_that_restarts_waits_for_the_longest_lease_that_the_nodes_know() {
 
 #[test]
 fn once_all_nodes_agree_on_the_shorter_lease_the_longer_one_is_forgotten() {
-    let mut world = started(3, 0, 20);
+    let mut world = started(3, 0, 60);
     let longest = world.setup.longest_lease();
     for node in [1, 2, 0] {
         world.apply(Fault::Configure(node, 0));

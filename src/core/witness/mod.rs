@@ -51,7 +51,8 @@ use super::limits::FRAME_MAX;
 use super::seal;
 use super::time::Instant;
 use super::wire::{
-    BODY_MAX, FrameBuf, GrantPart, GroupPart, HEADER_LEN, Header, Heard, NameHash, NodeFlags,
+    BODY_MAX, FrameBuf, GrantPart, GroupFlags, GroupPart, HEADER_LEN, Header, Heard, NameHash,
+    NodeFlags,
 };
 use body::{Reader, Writer};
 use chacha20poly1305::XChaCha20Poly1305;
@@ -169,6 +170,8 @@ pub enum Event {
     UnknownCluster(LinkId),
     /// Frames in a node's name come, but none of our keys opens them.
     Unsealed(NodeId, LinkId),
+    /// Another witness of our name answers the nodes that call us by this number.
+    Namesake(NodeId),
     /// A node does not list this witness.
     NotListed(NodeId),
     /// A node named a group, or came itself, for which there is no room.
@@ -203,6 +206,8 @@ pub struct Counters {
     pub unlisted: u64,
     /// Our own, come back.
     pub own: u64,
+    /// Of another witness of our name.
+    pub namesakes: u64,
 }
 
 /// A bounded ring of events: a full one only counts what it lost.
@@ -351,6 +356,12 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             self.counters.malformed += 1;
             return;
         };
+        if body.flags.witness() && table.is_namesake(&header, &body, self.now, self.started) {
+            self.counters.namesakes += 1;
+            if self.counters.namesakes.is_power_of_two() {
+                self.notes.push(Note::new(header.tag, Event::Namesake(header.node)));
+            }
+        }
         let me = table::number(self.name, &body).filter(|_| !body.flags.witness());
         let Some(me) = me.filter(|me| *me != header.node) else {
             self.counters.unlisted += 1;
@@ -371,7 +382,7 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             Taken::Unproven => &mut self.counters.unproven,
             Taken::Replaced => &mut self.counters.replaced,
             Taken::Full => &mut self.counters.refused,
-            Taken::FromTheFuture => {
+            Taken::FromTheFuture | Taken::Missed => {
                 self.cloned = true;
                 &mut self.counters.own
             }
@@ -397,7 +408,8 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
         };
         table.sent = table.sent.wrapping_add(1);
         let body = frame.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?;
-        let len = table.write(&to, self.now, body);
+        let blind = self.now < table.blind_until(self.started);
+        let len = table.write(&to, self.now, blind, body);
         let cipher = table.ciphers.iter().find(|known| known.0 == to.key);
         let sealed = len.zip(cipher).and_then(|(len, known)| {
             seal::close(&known.1, &header, len, frame).and_then(|len| u16::try_from(len).ok())
@@ -412,7 +424,7 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
 
 impl Table {
     /// Writes a frame's body for those with this address, who are answered by it.
-    fn write(&mut self, to: &Address, now: Instant, out: &mut [u8]) -> Option<usize> {
+    fn write(&mut self, to: &Address, now: Instant, blind: bool, out: &mut [u8]) -> Option<usize> {
         let mut unproven = Vec::<Heard, UNPROVEN_MAX>::new();
         let kept = self.kept();
         self.candidates.retain(|known| now.since(known.at) <= kept);
@@ -451,8 +463,8 @@ impl Table {
         writer.count(self.groups.len())?;
         for group in &self.groups {
             let (name, term) = (group.name, group.term);
-            let phase = Phase::Stopped;
-            writer.put(&GroupPart { name, phase, term, ..GroupPart::default() })?;
+            let (phase, flags) = (Phase::Stopped, GroupFlags::default().with_blind(blind));
+            writer.put(&GroupPart { name, phase, flags, term, ..GroupPart::default() })?;
         }
         writer.count(self.groups.len())?;
         for group in &self.groups {

@@ -250,7 +250,8 @@ impl Play {
                     assert!(self.config.reset_takes.is_some(), "cannot reset itself");
                 }
                 Output::Note { number } => self.notes = Some(number),
-                Output::Event(_) | Output::Restart | Output::InForce | Output::Exit => {}
+                Output::Event(_) | Output::Restart | Output::Renew => {}
+                Output::InForce | Output::Exit => {}
             }
         }
         assert_eq!(answered, asked, "each command has one answer");
