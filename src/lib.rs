@@ -22,7 +22,11 @@ pub mod lab;
 #[cfg(feature = "std")]
 pub mod link;
 #[cfg(feature = "std")]
+pub mod linktest;
+#[cfg(feature = "std")]
 pub mod platform;
+#[cfg(feature = "std")]
+pub mod quality;
 #[cfg(feature = "std")]
 pub mod reference;
 #[cfg(feature = "std")]

@@ -10,9 +10,12 @@
 //! | `supervisor` | process and start time of the engine's supervisor ([`supervisor`]) |
 //! | `not-stopped` | what the last engine left running ([`not_stopped`]) |
 //! | `addresses` | what the supervisor removes when the engine cannot be restarted |
+//! | `gaps` | how long the peers were silent between two heartbeats ([`Gaps`]) |
+mod gaps;
 mod memory;
 mod notes;
 
+pub use gaps::Gaps;
 pub use memory::{MEMORY_MAX, Memory};
 pub use notes::{not_stopped, supervisor};
 
@@ -275,7 +278,7 @@ impl Vouch {
     const HEADER: usize = 2;
 
     fn open(file: &rustix::fd::OwnedFd, boot: BootId) -> io::Result<Vouch> {
-        let words = Words::map(file)?;
+        let words = Words::map(file, Self::HEADER + Self::WORDS)?;
         let boot = u128::from_be_bytes(boot.0);
         let halves = [boot as u64, (boot >> 64) as u64];
         if [words.get(0), words.get(1)] != halves {

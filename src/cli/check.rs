@@ -1,7 +1,9 @@
 //! `latido check`: everything that is wrong with a configuration, and what it means if nothing is.
 mod fence;
 mod guards;
+mod serial;
 mod times;
+mod watchdog;
 
 pub use times::Tried;
 
@@ -285,7 +287,7 @@ fn summary(config: &Config, tried: &Tried) -> String {
     );
     for (index, link) in config.links.iter().enumerate() {
         let head = if index == 0 { "links    " } else { "         " };
-        let _ = writeln!(text, "{head} {}", describe_link(link));
+        let _ = writeln!(text, "{head} {}", describe_link(config, link));
     }
     for (index, group) in config.groups.iter().enumerate() {
         let head = if index == 0 { "groups   " } else { "         " };
@@ -307,6 +309,7 @@ fn summary(config: &Config, tried: &Tried) -> String {
         text.push_str(SHORT_DEAD);
     }
     text.push_str(&fence::summary(config));
+    text.push_str(&watchdog::summary(config, *tried == Tried::Elsewhere));
     text.push_str(&guards::summary(config));
     text.push_str(rule_cost(config.rule));
     text.push_str(fence::stop_failure(config));
@@ -347,7 +350,7 @@ fn rule_cost(rule: Rule) -> &'static str {
     }
 }
 
-fn describe_link(link: &Link) -> String {
+fn describe_link(config: &Config, link: &Link) -> String {
     match &link.medium {
         Medium::Broadcast { port, .. } => format!("{} (UDP port {port})", link.name),
         Medium::Multicast { port, group, ttl, .. } => {
@@ -356,6 +359,13 @@ fn describe_link(link: &Link) -> String {
         Medium::Unicast { port, peers, .. } => {
             format!("{} (to {}, UDP port {port})", link.name, peers.join(", "))
         }
-        Medium::Serial { baud, .. } => format!("{} ({baud} baud)", link.name),
+        Medium::Ethernet { peers, ethertype, .. } if peers.is_empty() => {
+            format!("{} (EtherType {ethertype:#06x}, broadcast)", link.name)
+        }
+        Medium::Ethernet { peers, ethertype, .. } => {
+            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            format!("{} (EtherType {ethertype:#06x}, to {})", link.name, peers.join(", "))
+        }
+        Medium::Serial { baud, line, .. } => serial::describe(config, link, *baud, line),
     }
 }

@@ -118,14 +118,14 @@ pub(super) fn stop(args: &StopArgs) -> ExitCode {
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> ExitCode {
-    conclude(Order::Reload, read_again(&args.place.runtime_dir))
+    conclude(Order::Reload, read_again(&args.place.runtime_dir, false))
 }
 
 /// What has changed is in force once a new engine answers.
-fn read_again(runtime_dir: &Path) -> Result<String, Trouble> {
+pub(super) fn read_again(runtime_dir: &Path, sure: bool) -> Result<String, Trouble> {
     let mut client = Client::connect(runtime_dir)?;
     let before = client.status()?.pid;
-    let answer = client.order(Order::Reload, &[])?;
+    let answer = client.reload(sure)?;
     if !answer.restarts {
         return Ok(answer.note.unwrap_or_else(|| "in force".into()));
     }

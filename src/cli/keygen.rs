@@ -36,6 +36,12 @@ pub fn run(args: Args) -> ExitCode {
 
 /// Writes a new random key to `path`. The error says what to do.
 pub fn generate(path: &Path, force: bool) -> Result<(), String> {
+    let keys = Keys { authenticated: true, active: 1, keys: vec![(1, draw()?)] };
+    write(path, &key_file(&keys), force)
+}
+
+/// 32 random bytes.
+pub(super) fn draw() -> Result<[u8; 32], String> {
     let mut key = [0; 32];
     let mut filled = 0;
     while filled < key.len() {
@@ -45,8 +51,7 @@ pub fn generate(path: &Path, force: bool) -> Result<(), String> {
             Err(error) => return Err(format!("the kernel gives no random numbers: {error}")),
         }
     }
-    let keys = Keys { authenticated: true, active: 1, keys: vec![(1, key)] };
-    write(path, &key_file(&keys), force)
+    Ok(key)
 }
 
 /// Writes a file that only its owner may read, complete or not at all.

@@ -1,12 +1,16 @@
 //! The command line: parses, dispatches, and decides the exit code in one place.
+mod advise;
 pub mod check;
 mod command;
 pub mod demo;
 mod fence;
+mod key;
 pub mod keygen;
+mod link;
 pub mod migrate;
 mod run;
 mod status;
+mod watchdog;
 mod witness;
 
 pub use run::RunArgs;
@@ -60,6 +64,7 @@ enum Command {
     Check(check::Args),
     /// Show nodes, links and groups; problems first.
     Status(status::Args),
+    Advise(advise::Args),
     /// Hand groups over to another node.
     Standby(command::StandbyArgs),
     /// Take groups over to this node.
@@ -78,7 +83,11 @@ enum Command {
     /// See a pair fail over on this machine: nothing to configure, nothing left behind.
     Demo(demo::Args),
     Keygen(keygen::Args),
+    Key(key::Args),
+    Link(link::Args),
     Witness(witness::Args),
+    /// Have the watchdog handed over; prove that it resets this machine.
+    Watchdog(watchdog::Args),
 }
 
 /// Which daemon is meant.
@@ -102,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Engine(args) => run::engine(&args),
         Command::Check(args) => check::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::Standby(args) => command::standby(&args),
         Command::Takeover(args) => command::takeover(&args),
         Command::Failback(args) => command::failback(&args),
@@ -112,7 +122,10 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Keygen(args) => keygen::run(args),
+        Command::Key(args) => key::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::Witness(args) => witness::run(&args),
+        Command::Watchdog(args) => watchdog::run(&args),
     }
 }
 

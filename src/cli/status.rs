@@ -2,7 +2,7 @@
 mod fence;
 
 use super::Where;
-use crate::control::report::{GroupReport, NodeReport, Report};
+use crate::control::report::{GroupReport, NodeReport, PeerLinkReport, Report};
 use crate::control::{Client, ClientError};
 use crate::control::{guards, problems};
 use crate::core::time::Duration;
@@ -105,12 +105,20 @@ fn screen(report: &Report, colour: bool) -> String {
         );
         text.push_str(&wrapped("", "  ", &line));
     }
-    text.push_str("\nNODE             STATE      LINKS (round trip)\n");
+    if let Some(line) = report.watchdog.line() {
+        text.push_str(&wrapped("watchdog: ", "  ", &line));
+    }
+    text.push_str("\nNODE             STATE      LINKS (round trip ± jitter, loss, last frame)\n");
     for node in &report.nodes {
         text.push_str(&node_line(node));
     }
     for witness in &report.witnesses {
         text.push_str(&witness_line(witness));
+    }
+    for link in &report.links {
+        if let Some(modem) = &link.modem {
+            text.push_str(&wrapped("  ", "    ", &modem.line(&link.name)));
+        }
     }
     text.push_str(&fence::lines(report));
     if !report.references.is_empty() {
@@ -129,7 +137,8 @@ fn screen(report: &Report, colour: bool) -> String {
         let skip = report.events.len().saturating_sub(5);
         for event in &report.events[skip..] {
             // The date is of yesterday at most when it matters; the log has it.
-            let time = event.time.split(' ').nth(1).unwrap_or(&event.time);
+            let date = event.time.starts_with(|c: char| c.is_ascii_digit());
+            let time = event.time.split(' ').nth(1).filter(|_| date).unwrap_or(&event.time);
             text.push_str(&wrapped(&format!("{time} "), "             ", &event.text));
         }
     }
@@ -144,18 +153,45 @@ fn node_line(node: &NodeReport) -> String {
     if node.standby {
         state = "standby".into();
     }
-    let links: Vec<String> = node
-        .links
-        .iter()
-        .map(|link| match link.rtt_us {
-            Some(us) if link.state == "up" => {
-                format!("{} {}", link.name, span(Duration::from_micros(us)))
-            }
-            _ => format!("{} {}", link.name, link.state),
-        })
-        .collect();
+    let links: Vec<String> = node.links.iter().map(link_text).collect();
     let head = format!("{:<16} {state:<10} ", node.name);
-    wrapped(&head, &" ".repeat(28), &links.join(", "))
+    let mut text = wrapped(&head, &" ".repeat(28), &links.join(", "));
+    if let Some(why) = &node.why {
+        text.push_str(&wrapped("  ", "  ", &why.text));
+    }
+    text
+}
+
+fn link_text(link: &PeerLinkReport) -> String {
+    let show = |us: u64| span(Duration::from_micros(us));
+    let mut text = match link.rtt_us {
+        Some(us) if link.state == "up" => {
+            let mean = link.rtt_mean_us.unwrap_or(us);
+            let jitter = link.jitter_us.map_or(String::new(), |us| format!(" ± {}", show(us)));
+            format!("{} {}{jitter}", link.name, show(mean))
+        }
+        _ => format!("{} {}", link.name, link.state),
+    };
+    let mut more = Vec::new();
+    if let Some(ppm) = link.loss_ppm.filter(|_| link.state != "down") {
+        more.push(format!("{} % lost", percent(ppm)));
+    }
+    if let Some(ms) = link.last_ms {
+        more.push(format!("{} ago", show(ms * 1000)));
+    }
+    if !more.is_empty() {
+        let _ = write!(text, " ({})", more.join(", "));
+    }
+    text
+}
+
+/// As many decimals as tell something.
+fn percent(ppm: u32) -> String {
+    match ppm {
+        0 => "0".to_owned(),
+        1..10_000 => format!("{:.2}", f64::from(ppm.max(100)) / 1e4),
+        _ => format!("{:.0}", f64::from(ppm) / 1e4),
+    }
 }
 
 /// A witness hears a node on any of its links: only those that work say something.
@@ -169,7 +205,15 @@ fn witness_line(witness: &NodeReport) -> String {
         .collect();
     let over = if links.is_empty() { String::new() } else { format!(": {}", links.join(", ")) };
     let head = format!("{:<16} {:<10} ", witness.name, witness.state);
-    wrapped(&head, &" ".repeat(28), &format!("witness{over}"))
+    let board = witness.board.as_ref().map_or_else(String::new, |board| {
+        let up = span(Duration::from_micros(u64::from(board.uptime_s) * 1_000_000));
+        let supply = board.millivolts.map_or_else(String::new, |volts| {
+            format!(", {}.{:02} V", volts / 1000, volts % 1000 / 10)
+        });
+        let (version, starts, cause) = (&board.firmware, board.starts, &board.cause);
+        format!("; firmware {version}, up {up}, start {starts} ({cause}){supply}")
+    });
+    wrapped(&head, &" ".repeat(28), &format!("witness{over}{board}"))
 }
 
 fn group_lines(group: &GroupReport) -> String {

@@ -1,4 +1,6 @@
 //! `latido witness`: a third vote on any Linux machine.
+mod provision;
+
 use crate::config::{self, Medium, WitnessConfig};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ Examples:
                  --cluster web=/etc/latido/web.keys \\
                  --serial /dev/ttyUSB0:115200 --serial /dev/ttyUSB1:115200
   latido witness --config /etc/latido/witness.toml
+A witness on a microcontroller (docs/witness-board.md):
+  latido witness provision /dev/ttyACM0 --name pico --cluster ftp=/etc/latido/keys
 
 The file holds the same: `name`, `[[cluster]]` with `name` and `keys`, and `[[link]]` as in a
 latido.toml (which also knows multicast and unicast): docs/witness.md shows one.
@@ -29,8 +33,10 @@ SIGTERM and SIGINT end it. Exit codes: 0 ended by a signal, 1 failed: one line s
 
 /// Run a witness: a vote without a node, so that two nodes have a majority.
 #[derive(clap::Args, Debug)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    board: Option<Board>,
     /// A file with name, clusters and links; what stands on the command line is added to it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -49,6 +55,13 @@ pub(super) struct Args {
     /// Also tell to whom the vote is given; twice: everything.
     #[arg(long, short, action = clap::ArgAction::Count)]
     verbose: u8,
+}
+
+/// Witnesses that are boards of their own.
+#[derive(clap::Subcommand, Debug)]
+enum Board {
+    Provision(provision::Args),
+    Identify(provision::IdentifyArgs),
 }
 
 fn cluster(text: &str) -> Result<(String, PathBuf), String> {
@@ -85,10 +98,15 @@ fn serial(text: &str) -> Result<Medium, String> {
     if !(50..=4_000_000).contains(&baud) {
         return Err(format!("{baud} baud: 50 to 4000000"));
     }
-    Ok(Medium::Serial { device: device.into(), baud })
+    Ok(Medium::Serial { device: device.into(), baud, line: config::Line::default() })
 }
 
 pub(super) fn run(args: &Args) -> ExitCode {
+    match &args.board {
+        Some(Board::Provision(args)) => return provision::run(args),
+        Some(Board::Identify(args)) => return provision::identify(args),
+        None => {}
+    }
     let media: Vec<Medium> = args.udp.iter().chain(&args.serial).cloned().collect();
     let name = args.name.as_deref();
     let (config, diagnostics) =
@@ -113,7 +131,10 @@ mod tests {
         assert_eq!(udp("eth0"), eth0(694));
         assert_eq!(udp("eth0:7000"), eth0(7000));
         assert!(udp("eth0:0").is_err() && udp("eth0:x").is_err() && udp(":694").is_err());
-        let line = |device: &str, baud| Ok(Medium::Serial { device: device.into(), baud });
+        let line = |device: &str, baud| {
+            let line = config::Line::default();
+            Ok(Medium::Serial { device: device.into(), baud, line })
+        };
         assert_eq!(serial("/dev/ttyUSB0"), line("/dev/ttyUSB0", 115_200));
         assert_eq!(serial("/dev/ttyUSB0:9600"), line("/dev/ttyUSB0", 9600));
         let by_path = "/dev/serial/by-path/pci-0000:00:14.0-usb-0:1:1.0-port0";

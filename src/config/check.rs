@@ -1,4 +1,6 @@
 //! Comparing what was written with itself: the only maker of a [`Config`].
+mod serial;
+
 use super::compare::rule_name;
 use super::diagnostic::{At, Located, Report};
 use super::fence;
@@ -6,6 +8,7 @@ use super::raw::{Raw, RawGroup, RawResource, RawTiming};
 use super::references;
 use super::suggest::did_you_mean;
 use super::values::{INTERFACE_MAX, format_duration, hosts, unusable};
+use super::watchdog;
 use super::{Address, Config, Group, Kind, Link, Medium, Resource, Rule, Source, Timing};
 use crate::core::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use std::net::IpAddr;
@@ -20,18 +23,18 @@ pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(5);
 const RESOURCES_MAX: usize = 64;
 /// Bytes of a usual frame on a serial line (design §4: at most 128), framing included.
 const SERIAL_FRAME_BYTES: u64 = 150;
-/// Bits on the line for each byte: start, eight, stop.
-const SERIAL_BITS: u64 = 10;
 
 /// Checks a configuration; `None` if there is any error, now or reported before.
-pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
+pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
     check_nodes(&raw, report);
     check_timing(&raw.timing, report);
+    serial::seat(&mut raw);
     let links = check_links(&raw, report);
     check_groups(&raw, report);
     let timing = raw.timing.values();
     let references = references::check(&raw.references, &timing, &raw.groups, report);
     fence::check(&raw, report);
+    watchdog::check(&raw, report);
     let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
@@ -52,6 +55,9 @@ pub(super) fn check(raw: Raw, report: &mut Report) -> Option<Config> {
         probe: raw.probe,
         references,
         fencing,
+        watchdog: raw.watchdog.map(|written| written.watchdog),
+        panel: raw.panel,
+        health: raw.health,
         keys,
         links,
         groups,
@@ -211,8 +217,7 @@ fn check_links(raw: &Raw, report: &mut Report) -> Vec<Link> {
             let line = report.line(first.at);
             report.error(link.at, format!("the same link as in line {line}"), "remove one of them");
         }
-        check_baud(link, raw.timing.interval.value, report);
-        check_device(link, report);
+        serial::check(link, raw, report);
     }
     let paths: Vec<&Path> = media.iter().map(|link| path_of(&link.value)).collect();
     if let Some(first) = paths.first()
@@ -239,7 +244,8 @@ fn path_of(medium: &Medium) -> &Path {
     match medium {
         Medium::Broadcast { interface, .. }
         | Medium::Multicast { interface, .. }
-        | Medium::Unicast { interface, .. } => Path::new(interface),
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Path::new(interface),
         Medium::Serial { device, .. } => device,
     }
 }
@@ -252,44 +258,19 @@ fn same_path(a: &Medium, b: &Medium) -> bool {
             Medium::Unicast { interface, port, .. },
             Medium::Unicast { interface: other, port: other_port, .. },
         ) => interface == other && port == other_port,
+        (
+            Medium::Ethernet { interface, vlan, ethertype, .. },
+            Medium::Ethernet { interface: other, vlan: other_vlan, ethertype: other_type, .. },
+        ) => interface == other && vlan == other_vlan && ethertype == other_type,
         _ => a == b,
     }
 }
 
-fn check_baud(link: &Located<Medium>, interval: Duration, report: &mut Report) {
-    let Medium::Serial { device, baud } = &link.value else { return };
-    let every = link.value.every(interval);
-    if every > 1 {
-        let message = format!(
-            "{}: {baud} baud are too slow for a heartbeat every {}: it carries one in {every}",
-            device.display(),
-            format_duration(interval)
-        );
-        report.warning(link.at, message, "a higher speed on both ends, or a longer interval");
-    }
-}
-
-/// A device that is not there may be plugged in later; what is there must be one.
-fn check_device(link: &Located<Medium>, report: &mut Report) {
-    let Medium::Serial { device, .. } = &link.value else { return };
-    let Ok(metadata) = device.metadata() else { return };
-    let what = match metadata.file_type() {
-        kind if kind.is_dir() => "a directory",
-        kind if kind.is_file() => "a regular file",
-        _ => return,
-    };
-    let message = format!("{} is {what}, not a serial line", device.display());
-    report.error(link.at, message, "name the device, such as /dev/ttyS0 or /dev/ttyUSB0");
-}
-
 impl Medium {
-    /// Which of the heartbeats a link carries: every one, or every n-th if it is too slow.
+    /// Which of the heartbeats a link carries, for a usual pair: every one, or every n-th if it is
+    /// too slow.
     pub fn every(&self, interval: Duration) -> u8 {
-        let Medium::Serial { baud, .. } = self else { return 1 };
-        let frame_us = SERIAL_FRAME_BYTES * SERIAL_BITS * 1_000_000 / u64::from(*baud).max(1);
-        let interval_us = u64::try_from(interval.as_micros()).unwrap_or(u64::MAX).max(1);
-        // A fifth of the line's time stays free for frames out of turn.
-        u8::try_from((frame_us * 5 / 4).div_ceil(interval_us).max(1)).unwrap_or(u8::MAX)
+        self.every_of(interval, SERIAL_FRAME_BYTES)
     }
 }
 
@@ -299,6 +280,10 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
         Medium::Broadcast { interface, .. } => format!("{interface} broadcast"),
         Medium::Multicast { interface, .. } => format!("{interface} multicast"),
         Medium::Unicast { interface, .. } => format!("{interface} unicast"),
+        Medium::Ethernet { interface, vlan: None, .. } => format!("{interface} ethernet"),
+        Medium::Ethernet { interface, vlan: Some(vlan), .. } => {
+            format!("{interface} ethernet vlan {vlan}")
+        }
         Medium::Serial { device, .. } => device.display().to_string(),
     };
     let long = |medium: &Medium| match medium {
@@ -308,6 +293,7 @@ pub(super) fn name_links<'a>(media: impl Iterator<Item = &'a Medium> + Clone) ->
         Medium::Multicast { port, group, ttl, .. } => {
             format!("{} {group} port {port} ttl {ttl}", short(medium))
         }
+        Medium::Ethernet { ethertype, .. } => format!("{} type {ethertype:#06x}", short(medium)),
         Medium::Serial { .. } => short(medium),
     };
     media
@@ -407,6 +393,13 @@ fn check_address(address: &Address, at: At, report: &mut Report) {
             let message = format!("the label {label} does not name the interface {interface}");
             report.error(at, message, format!("write it as `{interface}:0`"));
         }
+    }
+    if address.virtual_mac.is_some() && address.label.is_some() {
+        let message = "a label names the interface, and with `virtual_mac` that is another one";
+        report.error(at, message, "remove the label");
+    }
+    if address.virtual_mac.is_some() && address.interface.as_deref() == Some("lo") {
+        report.error(at, "the loopback interface has no Ethernet", "remove `virtual_mac`");
     }
     if address.broadcast.is_some_and(|broadcast| !broadcast.is_ipv4() || address.address.is_ipv6())
     {

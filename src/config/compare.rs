@@ -3,7 +3,9 @@
 //! Two nodes must agree on what is cluster-wide: nodes, times, rule, groups. Links, devices, paths
 //! and the log are each node's own.
 use super::check::format_prefixed;
-use super::{Address, Config, Failback, Group, Kind, Resource, Rule, StopFailure, format_duration};
+use super::{
+    Address, Config, Failback, Group, Kind, Medium, Resource, Rule, StopFailure, format_duration,
+};
 use sha2::{Digest, Sha256};
 
 impl Config {
@@ -106,6 +108,25 @@ pub fn tag_of(cluster: &str) -> u32 {
     digest(["cluster", cluster].into_iter())
 }
 
+/// The name with this tag, if it is `name` in another spelling. A tag is only a hash: others have
+/// to be asked for theirs.
+pub(crate) fn other_spelling(name: &str, tag: u32) -> Option<String> {
+    let lower = name.to_lowercase();
+    let mut letters = lower.chars();
+    let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect());
+    let capital: String = capital.unwrap_or_default();
+    let bare = name.trim().to_owned();
+    let spellings = [lower, capital, name.to_uppercase(), bare, format!("{name} ")];
+    let others = [
+        name.replace('-', "_"),
+        name.replace('_', "-"),
+        name.replace(['-', '_', ' '], ""),
+        name.replace(' ', "-"),
+    ];
+    let mut all = spellings.into_iter().chain(others);
+    all.find(|other| other != name && tag_of(other) == tag)
+}
+
 /// How a rule is written.
 pub(crate) fn rule_name(rule: Rule) -> &'static str {
     match rule {
@@ -160,6 +181,9 @@ fn describe_address(address: &Address) -> String {
     if let Some(broadcast) = address.broadcast {
         text.push_str(&format!(" broadcast {broadcast}"));
     }
+    if address.virtual_mac.is_some() {
+        text.push_str(" with a virtual MAC");
+    }
     text
 }
 
@@ -176,6 +200,18 @@ pub fn differences(a: &Config, b: &Config) -> Vec<String> {
             lines.push(format!("{what}: `{value}` in {here}, but `{other}` in {there}"));
         }
     }
+    if another_order(a, b) {
+        let names = |config: &Config| {
+            let names: Vec<&str> = config.links.iter().map(|link| link.name.as_str()).collect();
+            names.join(", ")
+        };
+        lines.push(format!(
+            "the order of the links: `{}` in {here}, but `{}` in {there}; a link is known by its \
+             place in the list",
+            names(a),
+            names(b)
+        ));
+    }
     for (one, two) in [(a, b), (b, a)] {
         let accepted =
             two.keys.keys.iter().any(|key| one.keys.keys.contains(key) && key.0 == one.keys.active);
@@ -185,4 +221,30 @@ pub fn differences(a: &Config, b: &Config) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Whether both list the same links, but in another order: each would take a peer's word on one
+/// for its word on another. Links that only one of them has are its own affair.
+fn another_order(a: &Config, b: &Config) -> bool {
+    let differ = |mut ours: Vec<String>, mut theirs: Vec<String>| {
+        let differ = ours != theirs;
+        ours.sort();
+        theirs.sort();
+        differ && ours == theirs
+    };
+    let names = |config: &Config| config.links.iter().map(|link| link.name.clone()).collect();
+    // Interfaces and devices may be called otherwise there.
+    let ends = |config: &Config| config.links.iter().map(|link| both_ends(&link.medium)).collect();
+    differ(names(a), names(b)) || differ(ends(a), ends(b))
+}
+
+/// What the two ends of a link have in common.
+fn both_ends(medium: &Medium) -> String {
+    match medium {
+        Medium::Broadcast { port, .. } => format!("broadcast {port}"),
+        Medium::Multicast { port, group, .. } => format!("multicast {group} {port}"),
+        Medium::Unicast { port, .. } => format!("unicast {port}"),
+        Medium::Ethernet { vlan, ethertype, .. } => format!("ethernet {vlan:?} {ethertype}"),
+        Medium::Serial { baud, .. } => format!("serial {baud}"),
+    }
 }

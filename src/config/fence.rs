@@ -15,6 +15,8 @@ pub const TRIES: u32 = 1;
 pub(super) const TEST_EVERY: Duration = Duration::from_secs(600);
 /// How long the self-fence command takes at most unless something else is written.
 pub(super) const TAKES: Duration = Duration::from_secs(1);
+/// How long what is stored in a node keeps it running unless something else is written.
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
 /// Devices of one configuration.
 const DEVICES_MAX: usize = 32;
 
@@ -90,6 +92,21 @@ pub enum DeviceKind {
         /// How it is configured.
         parameters: Parameters,
     },
+    /// A relay on a pin of this machine.
+    Gpio(Relay),
+}
+
+/// A relay in a node's power line: active cuts the power.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// The pin that drives it.
+    pub pin: String,
+    /// The power comes back by itself after so long; `None`: it is held off until it is to come.
+    pub pulse: Option<Duration>,
+    /// The pin that reads active while the node has power.
+    pub sense: Option<String>,
+    /// What is stored in the node keeps it running for so long.
+    pub settle: Duration,
 }
 
 /// How a device makes sure that a node runs nothing.
@@ -205,6 +222,7 @@ impl Device {
                 text
             }
             DeviceKind::Stonith { plugin, .. } => format!("stonith {plugin}"),
+            DeviceKind::Gpio(relay) => format!("relay {}", relay.pin),
         }
     }
 
@@ -271,9 +289,10 @@ pub(super) fn check(raw: &Raw, report: &mut Report) {
         report.warning(first.at, message, "write `rule = \"fencing\"` to be safe in a partition");
     }
     match raw.stop_failure {
-        StopFailure::Reset if fencing.own.is_none() => {
+        StopFailure::Reset if fencing.own.is_none() && raw.watchdog.is_none() => {
             let message = "stop_failure = \"reset\", but nothing says how this machine resets";
-            let cure = "add `[self_fence]` with `command = [\"/sbin/reboot\", \"-f\", \"-n\"]`";
+            let cure = "add `[watchdog]`, or `[self_fence]` with a command such as \
+                        `[\"/sbin/reboot\", \"-f\", \"-n\"]`";
             report.error(fencing.stop_failure_at, message, cure);
         }
         StopFailure::Fence if raw.rule != Rule::Fencing => {
@@ -305,6 +324,7 @@ fn check_device(raw: &RawDevice, known: &[&str], report: &mut Report) {
     }
     let name = match &raw.device.kind {
         DeviceKind::Command(_) => return,
+        DeviceKind::Gpio(relay) => return check_relay(raw, relay, report),
         DeviceKind::Agent { agent, .. } => agent.rsplit('/').next().unwrap_or(agent),
         DeviceKind::Stonith { plugin, .. } => plugin,
     };
@@ -315,6 +335,24 @@ fn check_device(raw: &RawDevice, known: &[&str], report: &mut Report) {
     }
     if let Some((_, what)) = NO_PROOF.iter().find(|(known, _)| *known == name) {
         report.warning(raw.at, format!("{name} proves nothing: it {what}"), power);
+    }
+}
+
+fn check_relay(raw: &RawDevice, relay: &Relay, report: &mut Report) {
+    let takes = relay.settle + relay.pulse.unwrap_or_default();
+    if raw.device.timeout <= takes {
+        let message = format!(
+            "the time limit ({}) ends before the relay has done its work ({})",
+            format_duration(raw.device.timeout),
+            format_duration(takes)
+        );
+        report.error(raw.at, message, "a longer `timeout`, or a shorter `settle` or `pulse`");
+    }
+    if relay.sense.is_none() {
+        let message = "nothing tells whether this relay has cut the power: that it was switched \
+                       counts as the proof";
+        let cure = "wire the node's power to a pin and name it as `sense`";
+        report.warning(raw.at, message, cure);
     }
 }
 

@@ -107,7 +107,7 @@ impl Config {
     pub fn reset_budget(&self, group: &Group) -> Option<Duration> {
         let asked = self.rule == Rule::Majority && self.stop_failure == StopFailure::Reset;
         let needs = group.resources.iter().any(|resource| !resource.is_address());
-        self.fencing.own.as_ref().filter(|_| asked && needs).map(|own| own.takes)
+        self.reset_takes().filter(|_| asked && needs)
     }
 
     fn endings(&self, group: &Group, silencer: Silencer) -> Endings {
@@ -121,7 +121,8 @@ impl Config {
         };
         let reset = self.reset_budget(group);
         let has_address = group.resources.iter().any(Resource::is_address);
-        let mut ends = Endings { stop, reset, ..Endings::default() };
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.timeout);
+        let mut ends = Endings { stop, reset, watchdog, ..Endings::default() };
         match silencer {
             Silencer::Gate if has_address => {
                 source.push_str("; the lease gate silences addresses at the lease's end");
@@ -271,14 +272,7 @@ mod tests {
     }
 
     fn address(stop: u64) -> Resource {
-        let address = Address {
-            address: [10, 0, 0, 1].into(),
-            prefix: None,
-            interface: None,
-            label: None,
-            broadcast: None,
-        };
-        let kind = Kind::Address(address);
+        let kind = Kind::Address(Address::new([10, 0, 0, 1].into()));
         Resource { name: "10.0.0.1".into(), kind, start_timeout: ms(1), stop_timeout: ms(stop) }
     }
 
@@ -310,6 +304,9 @@ mod tests {
             probe: true,
             references: References::default(),
             fencing: Fencing::default(),
+            watchdog: None,
+            panel: crate::config::Panel::default(),
+            health: None,
             keys: Keys { authenticated: true, active: 1, keys: vec![(1, [1; 32])] },
             links: Vec::new(),
             groups,

@@ -4,7 +4,8 @@ mod fence;
 use super::check::default_timeout;
 use super::compare::{failback_name, rule_name, stop_failure_name};
 use super::{
-    Address, Config, Group, Kind, Link, Log, Medium, Resource, Rule, Source, format_duration,
+    Address, Config, ETHERTYPE, Group, Kind, Link, Log, Medium, Resource, Rule, Source,
+    format_duration,
 };
 use std::path::Path;
 
@@ -71,6 +72,9 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
     config.links.iter().for_each(|link| write_link(&mut text, link));
     config.groups.iter().for_each(|group| write_group(&mut text, config, group));
     fence::write(&mut text, config);
+    text.push_str(&config.watchdog_table(quote_path));
+    text.push_str(&config.panel.table(quote));
+    text.extend(config.health.as_ref().map(|health| health.table(quote)));
     write_log(&mut text, &config.log);
     text
 }
@@ -91,7 +95,20 @@ fn write_link(text: &mut String, link: &Link) {
             text.push_str(&udp("unicast", interface, port));
             text.push_str(&format!("peers = [{}]\n", peers.join(", ")));
         }
-        Medium::Serial { device, baud } => {
+        Medium::Ethernet { interface, vlan, peers, ethertype } => {
+            text.push_str(&format!("ethernet = {}\n", quote(interface)));
+            if let Some(vlan) = vlan {
+                text.push_str(&format!("vlan = {vlan}\n"));
+            }
+            if !peers.is_empty() {
+                let peers: Vec<String> = peers.iter().map(|mac| format!("\"{mac}\"")).collect();
+                text.push_str(&format!("peers = [{}]\n", peers.join(", ")));
+            }
+            if *ethertype != ETHERTYPE {
+                text.push_str(&format!("ethertype = {ethertype:#06x}\n"));
+            }
+        }
+        Medium::Serial { device, baud, .. } => {
             text.push_str(&format!("serial = {}\nbaud = {baud}\n", quote_path(device)));
         }
     }

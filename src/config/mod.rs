@@ -2,36 +2,51 @@
 //!
 //! Everything above reads only [`Config`]; it is the same whether it came from `latido.toml` or
 //! from Heartbeat's `ha.cf`, `haresources` and `authkeys`.
+mod announcing;
 mod check;
 mod compare;
 mod diagnostic;
 mod fence;
 mod files;
+mod health;
 mod heartbeat;
 mod identity;
 mod keys;
 mod latido;
 pub mod lease;
+pub mod line;
+mod mac;
 mod migrate;
+mod panel;
 mod raw;
 mod references;
+mod rotation;
 mod suggest;
 mod values;
+mod watchdog;
 mod witness;
 
-pub(crate) use compare::{describe, rule_name};
+pub use announcing::Announcing;
+pub(crate) use compare::{describe, other_spelling, rule_name};
 pub use compare::{differences, name_hash, tag_of};
 pub(crate) use diagnostic::colours;
 pub use diagnostic::{Diagnostic, Severity, log_all, print_all};
 pub use fence::{
-    Device, DeviceKind, Fencing, Method, Options, Parameters, SelfFence, TIMEOUT, TRIES,
+    Device, DeviceKind, Fencing, Method, Options, Parameters, Relay, SelfFence, TIMEOUT, TRIES,
 };
+pub use health::Health;
 pub use identity::{HA_DIR, LATIDO_TOML};
 pub use keys::{UNAUTHENTICATED_ID, UNAUTHENTICATED_KEY, derive, key_file};
-pub use latido::PORT;
+pub use latido::{ETHERTYPE, PORT, link_of};
+pub use line::{Bus, Direction, Flow, Line, Modem, Pace};
+pub use mac::Mac;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
+pub use panel::Panel;
 pub use references::References;
+pub use rotation::KeyFile;
+pub(crate) use rotation::source_of;
 pub use values::format_duration;
+pub use watchdog::Watchdog;
 pub use witness::{CLUSTERS_MAX, Ward, WitnessConfig};
 
 use std::net::IpAddr;
@@ -62,6 +77,12 @@ pub struct Config {
     pub references: References,
     /// Devices that switch nodes off, and what this machine does to itself.
     pub fencing: Fencing,
+    /// What resets this machine when the engine no longer vouches for it.
+    pub watchdog: Option<Watchdog>,
+    /// Lamps and a button.
+    pub panel: Panel,
+    /// When this machine is no longer fit.
+    pub health: Option<Health>,
     /// Keys that seal the frames.
     pub keys: Keys,
     /// Heartbeat links, in the order of the file.
@@ -133,6 +154,14 @@ pub struct Keys {
     pub keys: Vec<(u8, [u8; 32])>,
 }
 
+impl Drop for Keys {
+    fn drop(&mut self) {
+        self.keys.iter_mut().for_each(|key| key.1.fill(0));
+        // The stores must not be left out because nobody reads them.
+        std::hint::black_box(&self.keys);
+    }
+}
+
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ids: Vec<u8> = self.keys.iter().map(|key| key.0).collect();
@@ -183,13 +212,37 @@ pub enum Medium {
         /// Addresses or host names of the peers; an address of this machine among them is skipped.
         peers: Vec<String>,
     },
+    /// Raw Ethernet: no IP at all.
+    Ethernet {
+        /// Interface name; it needs no address.
+        interface: String,
+        /// The VLAN whose tag the frames bear; `None`: none.
+        vlan: Option<u16>,
+        /// Whom the frames go to, this machine's own address among them; empty: everybody.
+        peers: Vec<Mac>,
+        /// The frames' EtherType.
+        ethertype: u16,
+    },
     /// A serial line.
     Serial {
         /// Device path.
         device: PathBuf,
         /// Speed in baud.
         baud: u32,
+        /// How it is wired and used.
+        line: Line,
     },
+}
+
+/// The network interface of a link; `None`: it is on none.
+pub fn interface_of(medium: &Medium) -> Option<&str> {
+    match medium {
+        Medium::Broadcast { interface, .. }
+        | Medium::Multicast { interface, .. }
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Some(interface),
+        Medium::Serial { .. } => None,
+    }
 }
 
 /// Resources that move together.
@@ -263,6 +316,25 @@ pub struct Address {
     pub label: Option<String>,
     /// Broadcast address, when it is not the usual one.
     pub broadcast: Option<IpAddr>,
+    /// How its neighbours are told where it lives.
+    pub announcing: Announcing,
+    /// The Ethernet address that moves with it; `None`: it answers with its interface's.
+    pub virtual_mac: Option<[u8; 6]>,
+}
+
+impl Address {
+    /// An address of which nothing else is said.
+    pub fn new(address: IpAddr) -> Self {
+        Address {
+            address,
+            prefix: None,
+            interface: None,
+            label: None,
+            broadcast: None,
+            announcing: Announcing::default(),
+            virtual_mac: None,
+        }
+    }
 }
 
 /// Where the log goes besides stderr.

@@ -2,7 +2,8 @@
 use super::diagnostic::{At, Located};
 use super::fence::RawFencing;
 use super::references::RawReferences;
-use super::{Failback, Keys, Kind, Log, Medium, Rule, Source, StopFailure};
+use super::watchdog::RawWatchdog;
+use super::{Failback, Health, Keys, Kind, Log, Medium, Panel, Rule, Source, StopFailure};
 use std::time::Duration;
 
 /// A configuration whose values are well-formed but not yet compared with each other.
@@ -22,6 +23,9 @@ pub(super) struct Raw {
     pub(super) probe: bool,
     pub(super) references: RawReferences,
     pub(super) fencing: RawFencing,
+    pub(super) watchdog: Option<RawWatchdog>,
+    pub(super) panel: Panel,
+    pub(super) health: Option<Health>,
     /// `None`: they could not be read, which has been reported.
     pub(super) keys: Option<Keys>,
     pub(super) links: Vec<Located<Medium>>,

@@ -113,6 +113,15 @@ impl WitnessConfig {
             if self.links[..index].iter().any(|other| other.medium == link.medium) {
                 return Err(format!("link {} is there twice: name it once", link.name));
             }
+            if let Medium::Serial { line, .. } = &link.medium
+                && line.bus.is_some()
+            {
+                return Err(format!(
+                    "{}: on an RS-485 bus only the nodes take turns: give the witness a line to \
+                     each node",
+                    link.name
+                ));
+            }
         }
         Ok(())
     }
@@ -149,7 +158,11 @@ mod tests {
         let clusters = ["ftp", "web"].map(|name| (name.into(), dir.join(format!("{name}.keys"))));
         let media = [
             Medium::Broadcast { interface: "eth0".into(), port: 694 },
-            Medium::Serial { device: "/dev/ttyS9".into(), baud: 9600 },
+            Medium::Serial {
+                device: "/dev/ttyS9".into(),
+                baud: 9600,
+                line: crate::config::Line::default(),
+            },
         ];
         let (told, _) = WitnessConfig::load(None, Some("pico"), &clusters, &media);
         assert_eq!(written, told.expect("complete"));

@@ -1,4 +1,5 @@
 //! The other end of the control socket, for the command line.
+use super::MeasuredReport;
 use super::protocol::{Answer, Order, REPLY_MAX, Request, TOO_MANY};
 use super::report::Report;
 use crate::runtime::socket_path;
@@ -95,6 +96,31 @@ impl Client {
         self.give(&Request { node: Some(node.to_owned()), sure, ..Request::of(order) })
     }
 
+    /// Has the configuration read again; `sure`: what a change of keys means for the others was
+    /// looked into.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn reload(&mut self, sure: bool) -> Result<Answer, ClientError> {
+        self.give(&Request { sure, ..Request::of(Order::Reload) })
+    }
+
+    /// Has the others tried whether they accept a key; the status tells.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn try_key(&mut self, key: u8) -> Result<Answer, ClientError> {
+        self.give(&Request { key: Some(key), ..Request::of(Order::TryKey) })
+    }
+
+    /// Gives a command about this machine; `sure`: it is meant. Else what it would do is told.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn order_meant(&mut self, order: Order, sure: bool) -> Result<Answer, ClientError> {
+        self.give(&Request { sure, ..Request::of(order) })
+    }
+
     fn give(&mut self, request: &Request) -> Result<Answer, ClientError> {
         let line = self.ask(request)?;
         let answer: Answer = self.read(&line)?;
@@ -118,6 +144,16 @@ impl Client {
     pub fn status(&mut self) -> Result<Report, ClientError> {
         let line = self.status_line()?;
         self.read(&line)
+    }
+
+    /// What the heartbeats have shown.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] or [`ClientError::Lost`].
+    pub fn measured(&mut self) -> Result<MeasuredReport, ClientError> {
+        let line = self.ask(&Request::of(Order::Advise))?;
+        let answer: Answer = self.read(&line)?;
+        if answer.ok { self.read(&line) } else { Err(ClientError::Refused(answer)) }
     }
 
     /// Asks again for a while as long as too many others do.

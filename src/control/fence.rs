@@ -219,7 +219,7 @@ mod tests {
 
     fn ask(command: Order, node: Option<&str>, sure: bool) -> Result<Command, Answer> {
         let node = node.map(str::to_owned);
-        command_of(&Request { command, groups: Vec::new(), node, sure })
+        command_of(&Request { node, sure, ..Request::of(command) })
     }
 
     fn command_of(request: &Request) -> Result<Command, Answer> {

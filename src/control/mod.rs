@@ -3,18 +3,24 @@
 //! One thread serves the socket ([`Server`]); the engine holds a [`Port`]. Between them lie three
 //! bounded wait-free queues and an eventfd each way: the engine never waits for a client, takes
 //! no lock and allocates nothing. A [`Snapshot`] is made only when somebody has asked for one.
+pub mod board;
 mod client;
 mod fence;
 pub(crate) mod guards;
+mod measured;
+mod modem;
 mod problems;
 mod protocol;
 pub mod quorum;
 pub mod report;
 pub mod safety;
 mod server;
+mod watchdog;
 
 pub use client::{Client, ClientError};
 pub use fence::{DeviceReport, FenceReport, LastReport};
+pub use measured::MeasuredReport;
+pub use modem::LinesReport;
 pub use problems::problems;
 pub use protocol::{Answer, Order, Request, refusal};
 pub use server::{Hooks, Server};
@@ -23,6 +29,7 @@ use crate::core::id::{GroupSet, LinkId};
 use crate::core::io::{Command, Reply, Status};
 use crate::core::limits::LINKS_MAX;
 use crate::core::time::Instant;
+use crate::link::LinesSeen;
 use heapless::spsc::{Consumer, Producer, Queue};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,6 +51,10 @@ pub struct Snapshot {
     pub status: Status,
     /// Why each link is down, as the kernel's `errno`; 0: it is not, or nobody knows.
     pub link_errno: [i32; LINKS_MAX],
+    /// The modem lines of the serial links that have any.
+    pub lines: [Option<LinesSeen>; LINKS_MAX],
+    /// How good each path is.
+    pub quality: crate::quality::Qualities,
 }
 
 /// Why links could not be opened, in words. Rarely written, so a lock will do: the engine only

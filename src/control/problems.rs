@@ -7,6 +7,10 @@ use crate::tell::span;
 pub fn problems(report: &Report) -> Vec<String> {
     let mut problems = Vec::new();
     problems.extend(daemon_problems(report));
+    problems.extend(super::watchdog::problems(report));
+    problems.extend(report.unfit.iter().map(|why| {
+        format!("{} is not fit: {why}. Its groups go to another node, if one can.", report.node)
+    }));
     let (urgent, later): (Vec<_>, Vec<_>) =
         report.groups.iter().partition(|group| group.state == "blocked" || group.failed_here);
     problems.extend(urgent.into_iter().filter_map(|group| group_problem(group, report)));
@@ -17,6 +21,11 @@ pub fn problems(report: &Report) -> Vec<String> {
              takeover`",
             node.name
         ));
+    }
+    let missing =
+        |node: &NodeReport| !node.me && !matches!(&*node.state, "alive" | "late" | "left");
+    if report.nodes.iter().chain(&report.witnesses).any(missing) {
+        problems.extend(report.stranger.iter().map(|stranger| format!("{stranger}.")));
     }
     problems.extend(report.quorum.urgent.iter().map(|warning| format!("{warning}.")));
     problems.extend(super::guards::problems(report));
@@ -159,7 +168,21 @@ fn node_problems(node: &NodeReport, report: &Report) -> Vec<String> {
         ));
     }
     if matches!(node.state.as_str(), "alive" | "late") {
-        for link in node.links.iter().filter(|link| link.state != "up") {
+        let one_way = || node.links.iter().filter(|link| link.state == "one-way");
+        // It hears us and we hear it, yet on no link both: broken twice, or taken for another.
+        let crossed = one_way().count() > 1 && node.links.iter().all(|link| link.state != "up");
+        if crossed {
+            let names: Vec<&str> = one_way().map(|link| link.name.as_str()).collect();
+            problems.push(format!(
+                "links {} to {name} each work one way only, yet {name} and we hear each other: \
+                 does its configuration list the links in another order? A link is known by its \
+                 place. `latido check --config OURS --config THEIRS` compares; else look at cables \
+                 and firewalls.",
+                names.join(" and ")
+            ));
+        }
+        let told = |state: &str| state == "up" || crossed && state == "one-way";
+        for link in node.links.iter().filter(|link| !told(&link.state)) {
             let how = if link.state == "one-way" { "works one way only" } else { "is silent" };
             problems.push(format!(
                 "link {} to {name} {how}; other links go on. Look at its cable and firewalls.",

@@ -1,5 +1,6 @@
 //! One JSON object on one line each way.
 use super::group_set;
+use crate::core::id::GroupSet;
 use crate::core::io::{Command, Refusal};
 use crate::tell::Names;
 use serde::{Deserialize, Serialize};
@@ -24,15 +25,19 @@ pub struct Request {
     /// For `fence` and `confirm-dead`: about which node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// For these: it is meant; without it they only say what they would do.
+    /// For these: it is meant; without it they only say what they would do. For `reload`: the
+    /// peers' part in a change of keys was looked into.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sure: bool,
+    /// For `try-key`: the number of the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<u8>,
 }
 
 impl Request {
     /// A request for everything.
     pub fn of(command: Order) -> Request {
-        Request { command, groups: Vec::new(), node: None, sure: false }
+        Request { command, groups: Vec::new(), node: None, sure: false, key: None }
     }
 }
 
@@ -42,6 +47,8 @@ impl Request {
 pub enum Order {
     /// Report everything.
     Status,
+    /// Report what the heartbeats have shown.
+    Advise,
     /// Hand over: the named groups, or all and take nothing any more.
     Standby,
     /// Ask for groups.
@@ -56,6 +63,16 @@ pub enum Order {
     Fence,
     /// Believe that a node is off.
     ConfirmDead,
+    /// Find out who accepts a key.
+    TryKey,
+    /// Pet the watchdog no more, to see whether it resets this machine.
+    WatchdogTest,
+    /// Pet it again: it did not.
+    WatchdogResume,
+    /// This machine does not feel well: hand everything over, as for a standby.
+    Unfit,
+    /// It is well again: end that standby, and move nothing.
+    Fit,
 }
 
 impl Order {
@@ -63,6 +80,7 @@ impl Order {
     pub fn word(self) -> &'static str {
         match self {
             Order::Status => "status",
+            Order::Advise => "advise",
             Order::Standby => "standby",
             Order::Takeover => "takeover",
             Order::Failback => "failback",
@@ -70,6 +88,11 @@ impl Order {
             Order::Reload => "reload",
             Order::Fence => "fence",
             Order::ConfirmDead => "confirm-dead",
+            Order::TryKey => "try-key",
+            Order::WatchdogTest => "watchdog test",
+            Order::WatchdogResume => "watchdog test: end",
+            Order::Unfit => "unfit",
+            Order::Fit => "fit",
         }
     }
 }
@@ -126,7 +149,16 @@ pub(super) fn command(request: &Request, names: &Names) -> Result<Option<Command
         Answer::no(format!("there is no group {unknown}"), known)
     })?;
     Ok(match request.command {
-        Order::Status | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::Status | Order::Advise | Order::Reload | Order::Fence | Order::ConfirmDead => None,
+        Order::WatchdogTest | Order::WatchdogResume => None,
+        Order::Unfit => Some(Command::Standby),
+        Order::Fit => Some(Command::Failback(GroupSet::EMPTY)),
+        Order::TryKey => {
+            let key = request.key.ok_or_else(|| {
+                Answer::no("no key is named", r#"send {"command":"try-key","key":2}"#)
+            })?;
+            Some(Command::TryKey(key))
+        }
         Order::Standby if request.groups.is_empty() => Some(Command::Standby),
         Order::Standby => Some(Command::HandOver(groups)),
         Order::Takeover => Some(Command::Takeover(groups)),
@@ -167,6 +199,10 @@ pub fn refusal(refusal: Refusal, names: &Names) -> Answer {
         Refusal::ConfigurationsDiffer => Answer::no(
             "the nodes' configurations differ",
             "copy the same file to every node and run `latido reload` there",
+        ),
+        Refusal::NoSuchKey(key) => Answer::no(
+            format!("the running daemon has no key {key}"),
+            "add it to the key file (`latido key add`), then `latido reload`",
         ),
         Refusal::NoSuchNode(node) => Answer::no(
             format!("{} is this node, or owns no groups", names.node(node)),

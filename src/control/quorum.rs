@@ -1,7 +1,7 @@
 //! What `latido status` says of the quorum rule: whether it is safe now, and why.
 use super::Snapshot;
 use super::report::Facts;
-use super::safety::{Doubts, Evidence, Judgement, Power, Voter, judge};
+use super::safety::{Basis, Doubts, Evidence, Judgement, Power, Voter, judge};
 use crate::core::Config;
 use crate::core::id::NodeId;
 use crate::platform::slew;
@@ -49,8 +49,9 @@ pub(super) fn report(snapshot: &Snapshot, facts: &Facts) -> Quorum {
         node: name.to_owned(),
         devices: facts.fences.of(node).devices,
     };
+    let basis = Basis { watchdog: facts.watchdog.works(), ..facts.basis.clone() };
     let Judgement { safe, why, warnings, urgent } = judge(&Evidence {
-        basis: &facts.basis,
+        basis: &basis,
         gate: facts.gate.stands(),
         slew: slew::look().map_err(|error| error.to_string()),
         voters: others.map(voter).collect(),

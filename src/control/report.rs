@@ -1,19 +1,24 @@
 //! `latido status --json`: everything there is to know, with names instead of numbers.
 //!
 //! Within one `schema` number fields are only added; a reader ignores those it does not know.
+use super::board::BoardReport;
 use super::fence::{self, FenceReport};
 use super::guards::{self, ReferenceReport};
 pub use super::quorum::Quorum;
+pub use super::watchdog::WatchdogReport;
 
 use super::quorum;
 use super::safety::{Basis, Gate};
-use super::{Snapshot, Troubles};
+use super::{LinesReport, Snapshot, Troubles};
 use crate::config::lease::Silencer;
 use crate::config::{Config, Kind, Source, rule_name};
 use crate::core::id::{GroupId, LinkId, NodeId};
-use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, Phase};
+use crate::core::io::{Counters, GroupStatus, LinkState, NodeState, PeerLink, Phase};
+use crate::core::quality::LinkQuality;
 use crate::core::time::{Duration, Instant};
 use crate::platform::gate::Ungated;
+use crate::platform::health::Unfit;
+use crate::platform::watchdog;
 use crate::tell::{Names, Past};
 use crate::{fence as devices, reference};
 use serde::{Deserialize, Serialize};
@@ -21,6 +26,8 @@ use serde::{Deserialize, Serialize};
 /// The version of this format.
 pub const SCHEMA: u32 = 1;
 
+/// For so long a stranger is worth a word: few of its frames are let through.
+const STRANGER: Duration = Duration::from_millis(600_000);
 /// Events in a report.
 const EVENTS: usize = 20;
 
@@ -59,6 +66,18 @@ pub struct Facts {
     pub fences: devices::Board,
     /// The references.
     pub references: reference::Board,
+    /// The configuration is Heartbeat's.
+    pub heartbeat: bool,
+    /// The times in force.
+    pub times: crate::quality::Now,
+    /// What the heartbeats have shown.
+    pub gaps: crate::quality::Board,
+    /// Why the peers fell silent.
+    pub inquests: reference::Inquests,
+    /// The watchdog.
+    pub watchdog: watchdog::Board,
+    /// Why this machine is not fit.
+    pub unfit: Unfit,
 }
 
 /// What is known of the lease gate.
@@ -158,7 +177,24 @@ impl Facts {
             node: String::new(),
             fences: devices::Board::default(),
             references: reference::Board::default(),
+            heartbeat: matches!(config.source, Source::Heartbeat(_)),
+            times: times(config),
+            gaps: crate::quality::Board::default(),
+            inquests: reference::Inquests::default(),
+            watchdog: watchdog::Board::default(),
+            unfit: Unfit::default(),
         }
+    }
+}
+
+fn times(config: &Config) -> crate::quality::Now {
+    let timing = &config.timing;
+    let micros = |span: std::time::Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    crate::quality::Now {
+        interval_us: micros(timing.interval),
+        warn_us: micros(timing.warn),
+        dead_us: micros(timing.dead),
+        initial_dead_us: micros(timing.initial_dead),
     }
 }
 
@@ -198,6 +234,13 @@ pub struct Report {
     pub quorum: Quorum,
     /// False: frames carry no secret, anybody can make them.
     pub authenticated: bool,
+    /// The number of the key that seals our frames.
+    pub key: u8,
+    /// Who has opened frames of the key that was tried last.
+    pub trial: Option<TrialReport>,
+    /// Who was heard within the last minutes with our key under another cluster's name, while a
+    /// peer was missing, and what to do.
+    pub stranger: Option<String>,
     /// Every node of the cluster.
     pub nodes: Vec<NodeReport>,
     /// Every witness: it votes, and owns nothing.
@@ -212,6 +255,10 @@ pub struct Report {
     pub counters: CounterReport,
     /// Whether the kernel silences addresses that nobody vouches for.
     pub gate: GateReport,
+    /// What resets this machine when the engine no longer vouches for it.
+    pub watchdog: WatchdogReport,
+    /// Why this machine is not fit to serve, as far as it feels.
+    pub unfit: Vec<String>,
     /// How the engine is scheduled.
     pub realtime: Realtime,
     /// The last events, oldest first.
@@ -248,10 +295,29 @@ pub struct NodeReport {
     pub other_voters: bool,
     /// References that it reaches, or reached when it was heard last.
     pub references: u8,
+    /// The number of the key that its last frame was sealed with.
+    pub key: Option<u8>,
     /// Our links to it.
     pub links: Vec<PeerLinkReport>,
+    /// While it is dead: what was found out about that.
+    pub why: Option<WhyReport>,
     /// How it can be fenced, and was.
     pub fence: FenceReport,
+    /// The board that it runs on, if it is a witness on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardReport>,
+}
+
+/// Who accepts a key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrialReport {
+    /// Its number.
+    pub key: u8,
+    /// Nodes and witnesses that have opened a frame sealed with it.
+    pub opened: Vec<String>,
+    /// No more answers are waited for.
+    pub over: bool,
 }
 
 /// One link to one peer.
@@ -262,8 +328,33 @@ pub struct PeerLinkReport {
     pub name: String,
     /// down, one-way or up.
     pub state: String,
-    /// Round trip in microseconds.
+    /// Round trip in microseconds: the last one.
     pub rtt_us: Option<u64>,
+    /// Smoothed.
+    pub rtt_mean_us: Option<u64>,
+    /// The longest one of the last half to one minute.
+    pub rtt_max_us: Option<u64>,
+    /// How much the travelling time varies, as RFC 3550 has it, in microseconds.
+    pub jitter_us: Option<u64>,
+    /// Out of a million frames that the peer has sent in the last half to one minute, so many did
+    /// not come on this link.
+    pub loss_ppm: Option<u32>,
+    /// Frames that the peer has sent since this engine's start, by its own count.
+    pub sent: u64,
+    /// So many of them did not come on this link.
+    pub lost: u64,
+    /// Milliseconds since the last frame on it.
+    pub last_ms: Option<u64>,
+}
+
+/// Why a node is silent, as far as could be found out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WhyReport {
+    /// us, hung, carrier, lines or silent: docs/how-it-works.md names what each means.
+    pub cause: String,
+    /// In words.
+    pub text: String,
 }
 
 /// One of this node's links.
@@ -276,6 +367,8 @@ pub struct LinkReport {
     pub up: bool,
     /// Why not.
     pub error: Option<String>,
+    /// The peer's modem lines, if this is a serial link that has any.
+    pub modem: Option<LinesReport>,
 }
 
 /// One group.
@@ -382,6 +475,8 @@ pub struct EventReport {
     pub level: String,
     /// What happened.
     pub text: String,
+    /// Of an event that says why a node is silent: the cause, as in [`WhyReport`].
+    pub cause: Option<String>,
 }
 
 /// Joins a snapshot, the facts and the last events.
@@ -417,25 +512,28 @@ pub fn report(
         config: ConfigReport { source: facts.source.clone(), digest: facts.digest.clone() },
         quorum: quorum::report(snapshot, facts),
         authenticated: facts.authenticated,
+        key: status.key,
+        trial: status.trial.map(|trial| TrialReport {
+            key: trial.key,
+            opened: trial.opened.iter().map(|node| facts.names.node(node).to_owned()).collect(),
+            over: trial.over,
+        }),
+        stranger: status
+            .stranger
+            .filter(|stranger| facts.authenticated || stranger.same_voters)
+            .filter(|stranger| snapshot.at.since(stranger.at) < STRANGER)
+            .map(|stranger| crate::tell::other_cluster(stranger, &facts.names)),
         nodes: nodes.map(|node| node_report(node, me, snapshot, facts)).collect(),
         witnesses: witnesses.map(|node| node_report(node, me, snapshot, facts)).collect(),
-        links: links
-            .map(|link| {
-                let up = status.links_up.contains(link);
-                let errno = snapshot.link_errno[link.index()];
-                let trouble = facts.troubles.of(link);
-                let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
-                let lost = || std::io::Error::from_raw_os_error(errno).to_string();
-                let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
-                LinkReport { name: facts.names.link(link).to_owned(), up, error }
-            })
-            .collect(),
+        links: links.map(|link| own_link(link, snapshot, facts)).collect(),
         references: guards::references(&facts.references, snapshot.at),
         groups: groups
             .map(|group| group_report(group, &status.groups[group.index()], facts))
             .collect(),
         counters: counters(status.counters),
         gate: facts.gate.report(),
+        watchdog: WatchdogReport::of(&facts.watchdog),
+        unfit: facts.unfit.list(),
         realtime: facts.realtime.clone(),
         events: events
             .into_iter()
@@ -445,11 +543,23 @@ pub fn report(
                 boottime_s: past.at.micros() as f64 / 1e6,
                 level: format!("{:?}", past.level).to_lowercase(),
                 text: past.text,
+                cause: past.cause.map(str::to_owned),
             })
             .collect(),
     };
     report.problems = super::problems(&report);
     report
+}
+
+fn own_link(link: LinkId, snapshot: &Snapshot, facts: &Facts) -> LinkReport {
+    let up = snapshot.status.links_up.contains(link);
+    let errno = snapshot.link_errno[link.index()];
+    let trouble = facts.troubles.of(link);
+    let trouble = trouble.map(|trouble| format!("{}; {}", trouble.why, trouble.cure));
+    let lost = || std::io::Error::from_raw_os_error(errno).to_string();
+    let error = trouble.or_else(|| (errno != 0).then(lost)).filter(|_| !up);
+    let modem = snapshot.lines[link.index()].map(LinesReport::of);
+    LinkReport { name: facts.names.link(link).to_owned(), up, error, modem }
 }
 
 /// When a namesake was last told of.
@@ -482,22 +592,41 @@ fn node_report(node: NodeId, me: NodeId, snapshot: &Snapshot, facts: &Facts) -> 
         config_differs: known.differs,
         other_voters: known.other_voters,
         fence: fence::report(node, snapshot, facts),
+        board: known.board.map(BoardReport::from),
         references: if is_me { snapshot.status.references } else { known.references },
+        key: known.key,
         links: links
             .map(|link| {
-                let peer = &known.links[link.index()];
-                PeerLinkReport {
-                    name: facts.names.link(link).to_owned(),
-                    state: match peer.state {
-                        LinkState::Down => "down",
-                        LinkState::OneWay => "one-way",
-                        LinkState::Up => "up",
-                    }
-                    .to_owned(),
-                    rtt_us: peer.rtt.map(|rtt| rtt.micros()),
-                }
+                let quality = &snapshot.quality[node.index()][link.index()];
+                link_report(facts.names.link(link), &known.links[link.index()], quality)
             })
             .collect(),
+        why: facts
+            .inquests
+            .of(node)
+            .filter(|_| known.state == NodeState::Dead)
+            .map(|found| WhyReport { cause: found.cause.word().to_owned(), text: found.text }),
+    }
+}
+
+fn link_report(name: &str, peer: &PeerLink, quality: &LinkQuality) -> PeerLinkReport {
+    let micros = |span: Option<Duration>| span.map(Duration::micros);
+    PeerLinkReport {
+        name: name.to_owned(),
+        state: match peer.state {
+            LinkState::Down => "down",
+            LinkState::OneWay => "one-way",
+            LinkState::Up => "up",
+        }
+        .to_owned(),
+        rtt_us: micros(peer.rtt),
+        rtt_mean_us: micros(quality.rtt_mean),
+        rtt_max_us: micros(quality.rtt_max),
+        jitter_us: micros(quality.jitter),
+        loss_ppm: quality.recent.ppm(),
+        sent: quality.total.sent,
+        lost: quality.total.lost,
+        last_ms: quality.silence.map(Duration::millis),
     }
 }
 

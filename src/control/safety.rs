@@ -61,7 +61,7 @@ impl Basis {
             releases: config.stop_failure == StopFailure::Release,
             addresses: resources().any(config::Resource::is_address),
             others: others.map(|resource| resource.name.clone()).collect(),
-            watchdog: false,
+            watchdog: config.watchdog.is_some(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Serves the control socket, on a thread of its own.
 use super::fence;
+use super::measured;
 use super::protocol::{Answer, Order, REQUEST_MAX, Request, TOO_MANY, command, parse, refusal};
 use super::report::{Facts, report};
-use super::{Peer, Port, Snapshot, connect, hush, ring};
+use super::{Peer, Port, Snapshot, connect, hush, ring, watchdog};
+use crate::platform::clock;
 use crate::tell::{Level, Teller};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
@@ -30,11 +32,12 @@ const HISTORY: usize = 64;
 
 /// What the server has others do.
 pub struct Hooks {
-    /// Reads the configuration again and hands it to the engine. Runs on the server's thread, so
+    /// Reads the configuration again and hands it to the engine; true: whoever asks has looked into
+    /// what a change of keys means for the peers. Runs on the server's thread, so
     /// it may block. Returns the new facts, and a note for whoever asked; on an error nothing has
     /// changed.
     #[allow(clippy::type_complexity)]
-    pub reload: Box<dyn FnMut() -> Result<(Facts, Answer), Answer> + Send>,
+    pub reload: Box<dyn FnMut(bool) -> Result<(Facts, Answer), Answer> + Send>,
     /// Makes the runtime directory again that somebody has removed, before the socket is made
     /// again there. Runs on the server's thread.
     pub restore: Box<dyn FnMut() -> Result<(), String> + Send>,
@@ -222,7 +225,7 @@ impl Desk {
             }
             self.admit(&listener);
             if self.peer.bells.reload.swap(false, Ordering::AcqRel) {
-                self.reload();
+                self.reload(false);
                 ring(&self.peer.bells.engine);
             }
             self.answers();
@@ -341,6 +344,11 @@ impl Desk {
     }
 
     fn request(&mut self, index: usize, request: &Request, now: Instant) {
+        if matches!(request.command, Order::WatchdogTest | Order::WatchdogResume) {
+            let begin = request.command == Order::WatchdogTest;
+            let answer = watchdog::test(&self.facts.watchdog, begin, request.sure);
+            return self.clients[index].reply(&answer);
+        }
         let command = match request.command {
             Order::Fence | Order::ConfirmDead => fence::command(request, &self.facts).map(Some),
             _ => command(request, &self.facts.names),
@@ -361,10 +369,14 @@ impl Desk {
                 ring(&self.peer.bells.engine);
             }
             (Order::Reload, None) => {
-                let answer = self.reload();
+                let answer = self.reload(request.sure);
                 self.clients[index].reply(&answer);
                 // Only now: the engine may end at once, so as to start anew.
                 ring(&self.peer.bells.engine);
+            }
+            (Order::Advise, None) => {
+                let measured = measured::report(&self.facts, clock::now());
+                self.clients[index].reply(&measured);
             }
             (_, None) => {
                 self.clients[index].waiting = Waiting::Snapshot(now);
@@ -374,8 +386,8 @@ impl Desk {
         }
     }
 
-    fn reload(&mut self) -> Answer {
-        match (self.hooks.reload)() {
+    fn reload(&mut self, sure: bool) -> Answer {
+        match (self.hooks.reload)(sure) {
             Ok((facts, answer)) => {
                 self.teller.rename(facts.names.clone());
                 self.facts = facts;

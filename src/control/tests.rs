@@ -32,7 +32,7 @@ fn scene(name: &str, decide: impl Fn(Command) -> Option<Reply> + Send + 'static)
     let mut reloads = 0;
     let reload = {
         let facts = facts.clone();
-        move || {
+        move |_sure| {
             reloads += 1;
             match reloads {
                 1 => Ok((facts.clone(), Answer::done(Some("2 groups".to_owned())))),
@@ -222,7 +222,7 @@ fn the_last_answer_is_delivered_although_the_engine_ends_at_once() {
         let settings = Settings { journal: true, ..Settings::default() };
         let (teller, _tongue) = crate::tell::start(settings, Names::default()).expect("teller");
         let hooks = Hooks {
-            reload: Box::new(|| Err(Answer::no("", ""))),
+            reload: Box::new(|_| Err(Answer::no("", ""))),
             restore: Box::new(|| Err(String::new())),
         };
         let path = crate::runtime::socket_path(&dir);

@@ -14,6 +14,7 @@ use super::events::Events;
 use super::fence::Fence;
 use super::group::{Group, Job, JobKind};
 use super::guard::Guard;
+use super::hangup::HungUp;
 use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet};
 use super::io::{
     Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer, Watchdog,
@@ -22,8 +23,12 @@ use super::leases::Leases;
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
+use super::quality::Reception;
+use super::rekey::Trying;
+use super::strangers::Strangers;
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
+use super::witness::health::Health;
 
 /// One more than the goodbye frames: one may be lost, all of them hardly.
 const GOODBYES: u8 = 4;
@@ -39,6 +44,7 @@ pub struct Cluster {
     pub(super) peers: [Peer; VOTERS_MAX],
     pub(super) groups: [Group; GROUPS_MAX],
     pub(super) links_up: LinkSet,
+    pub(super) hung_up: HungUp,
     pub(super) standby: bool,
     pub(super) shutting_down: bool,
     pub(super) ready: bool,
@@ -83,6 +89,10 @@ pub struct Cluster {
     pub(super) renew_told: bool,
     /// Nodes with a dispute about a name that was told of.
     pub(super) told_disputed: NodeSet,
+    pub(super) trying: Option<Trying>,
+    pub(super) strangers: Strangers,
+    /// What the last frame has shown.
+    pub(super) reception: Option<Reception>,
 }
 
 /// What was last told of a path, and since when it is otherwise.
@@ -103,6 +113,7 @@ impl Cluster {
             peers: Default::default(),
             groups: Default::default(),
             links_up: LinkSet::EMPTY,
+            hung_up: HungUp::default(),
             standby: false,
             shutting_down: false,
             ready: false,
@@ -136,6 +147,9 @@ impl Cluster {
             renew_at: None,
             renew_told: false,
             told_disputed: NodeSet::EMPTY,
+            trying: None,
+            strangers: Strangers::default(),
+            reception: None,
             config,
         };
         cluster.know_own_leases();
@@ -164,6 +178,7 @@ impl Cluster {
             // A flood of worthless frames costs no decisions before some are due.
             Input::Frame { link, bytes } => changed = self.frame(link, bytes),
             Input::Link { link, up } => changed |= self.link(link, up),
+            Input::HungUp { link } => changed |= self.hang_up(link),
             Input::Able { group, able } => {
                 // The others count on it: told at once.
                 let before = ::core::mem::replace(&mut self.groups[group.index()].able, able);
@@ -195,6 +210,7 @@ impl Cluster {
                 self.noted(number);
                 changed = true;
             }
+            Input::Keys { keys } => self.rekey(keys),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
                 changed = true;
@@ -273,13 +289,17 @@ impl Cluster {
 
     /// When [`Input::Tick`] is due, and why.
     pub fn deadline(&self) -> Deadline {
+        if self.cloned {
+            // Nothing is sent any more.
+            return self.due;
+        }
         let beat = if self.urgent || self.next_beat <= self.now {
             // A frame was held back because its sequence number would have repeated.
             Instant::from_micros(self.sent) + Duration::from_micros(1)
         } else {
             self.next_beat
         };
-        let beat = Deadline { at: beat, timer: Timer::Heartbeat };
+        let beat = Deadline { at: self.trial_at().min(beat), timer: Timer::Heartbeat };
         if self.due.at < beat.at { self.due } else { beat }
     }
 
@@ -349,6 +369,7 @@ impl Cluster {
         let header = match Header::decode(bytes) {
             Ok(header) if header.tag != self.config.tag => {
                 self.counters.foreign += 1;
+                self.stranger(link, &header, bytes);
                 return false;
             }
             Ok(header) if self.config.members().contains(header.node) => header,
@@ -376,32 +397,17 @@ impl Cluster {
             self.own_frame(&header);
             return false;
         }
-        let Ok(body) = Body::decode(text) else {
+        let Ok((body, rest)) = Body::split(text) else {
             self.counters.unreadable += 1;
             return false;
         };
-        self.take(link, &header, body)
-    }
-
-    /// An authentic frame in our name that we did not send: another machine of that name, or an old
-    /// recording.
-    fn own_frame(&mut self, header: &Header) {
-        self.counters.own += 1;
-        // Told at the first, the second, the fourth …: a recording must not fill the log.
-        let told = !self.counters.own.is_power_of_two();
-        if Some(header.incarnation) != self.predecessor && !told {
-            self.events.push(Event::Namesake(header.node));
+        let board = if body.flags.witness() { Health::behind(rest) } else { None };
+        let changed = self.take(link, &header, body);
+        let peer = &mut self.peers[header.node.index()];
+        if peer.incarnation == Some(header.incarnation) && peer.sequence == header.sequence {
+            peer.board = board;
         }
-    }
-
-    /// A peer that is not there, but whose frames come: told at the 4th, the 8th, the 16th …, so
-    /// that nobody can fill the log.
-    fn tell_unsealed(&mut self, node: NodeId, link: LinkId) {
-        let count = self.counters.unsealed;
-        let there = self.peers[node.index()].alive(self.now, self.config.dead);
-        if count >= 4 && count.is_power_of_two() && !there && node != self.config.me {
-            self.events.push(Event::Unsealed(node, link));
-        }
+        changed
     }
 
     fn take(&mut self, link: LinkId, header: &Header, mut body: Body) -> bool {
@@ -419,13 +425,25 @@ impl Cluster {
             heard.node == self.config.me && heard.incarnation == self.incarnation
         };
         let echo = body.heard.iter().find(ours).copied();
+        let asks = body.flags.asks();
         let peer = &mut self.peers[header.node.index()];
-        let before = peer.incarnation;
+        let (before, key) = (peer.incarnation, peer.key);
+        let shown = (body.count, peer.silence(self.now));
         let taken = peer.take(&judge, header, body, echo, link);
+        let rekeyed = key.is_some_and(|_| peer.key != key);
+        self.reception = Reception::of(&judge, header, link, echo, shown, taken);
         self.heard_of(header, taken, echo.map(|echo| echo.sequence));
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
+                self.trial_echo(header.node, echo.map(|echo| echo.sequence));
+                if rekeyed {
+                    self.events.push(Event::PeerKey(header.node, header.key));
+                }
+                self.heard_on_hung_up(link, echo.map_or(0, |echo| echo.sequence));
+                if asks {
+                    self.answer();
+                }
                 self.watch_force(header.node);
                 self.watch_agreement(header);
                 if new {
@@ -463,25 +481,6 @@ impl Cluster {
         self.urgent |= self.now.since(last) >= self.config.interval.ratio(1, 4);
     }
 
-    fn link(&mut self, link: LinkId, up: bool) -> bool {
-        if !self.config.links().contains(link) || self.links_up.contains(link) == up {
-            return false;
-        }
-        self.links_up.set(link, up);
-        if up {
-            self.events.push(Event::LinkUp(link));
-            self.urgent = true;
-        } else {
-            self.events.push(Event::LinkDown(link));
-            for peer in &mut self.peers {
-                peer.forget_link(link);
-            }
-            // The others learn at once on the links that are left.
-            self.urgent = true;
-        }
-        true
-    }
-
     /// A process that stood still must doubt itself before its peers: its own votes are over once
     /// the pause reaches `dead`, and its peers' silence does not count for that time.
     fn notice_pause(&mut self, now: Instant) {
@@ -494,6 +493,7 @@ impl Cluster {
         self.next_beat = now;
         for peer in &mut self.peers {
             peer.excuse(late, now);
+            peer.has_more_time(late);
         }
         // Under `majority` the votes of others run out by themselves.
         // Under `fencing` nobody took them: a peer needs our vote or a proof that we are off.

@@ -20,6 +20,7 @@ impl Cluster {
         match command {
             Command::Fence(node) => return self.fence_by_hand(node),
             Command::ConfirmDead(node) => return self.confirm_dead(node),
+            Command::TryKey(key) => return self.try_key(key),
             _ => {}
         }
         if self.shutting_down {
@@ -42,7 +43,10 @@ impl Cluster {
             }),
             Command::Takeover(groups) => self.take_over(chosen(groups)),
             Command::Failback(groups) => self.fail_back(chosen(groups)),
-            Command::Shutdown | Command::Fence(_) | Command::ConfirmDead(_) => Ok(()),
+            Command::Shutdown
+            | Command::Fence(_)
+            | Command::ConfirmDead(_)
+            | Command::TryKey(_) => Ok(()),
         }?;
         self.dirty = true;
         self.urgent = true;

@@ -174,6 +174,16 @@ impl Config {
         Ok(Config(settings))
     }
 
+    /// Other keys from now on.
+    pub(super) fn rekey(&mut self, keys: Keys) {
+        self.0.keys = keys;
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_voters_digest(&mut self, digest: u32) {
+        self.0.voters_digest = digest;
+    }
+
     /// All the nodes but this one.
     pub fn others(&self) -> impl Iterator<Item = NodeId> + use<> {
         let (nodes, me) = (self.0.nodes, self.0.me);

@@ -40,6 +40,42 @@ pub fn encode(frame: &[u8], out: &mut [u8]) -> Option<usize> {
     Some(len.saturating_add(2))
 }
 
+/// Where a frame stands in a buffer for [`encode_in_place`]: stuffing moves it forward.
+pub const FRAME_AT: usize = ENCODED_MAX - DECODED_MAX - 1;
+
+/// The same without a second buffer, for a machine with little memory: the frame of `len` bytes
+/// stands at [`FRAME_AT`], and what goes on the line then stands at the start.
+pub fn encode_in_place(buffer: &mut [u8; ENCODED_MAX], len: usize) -> Option<usize> {
+    if len == 0 || len > FRAME_MAX {
+        return None;
+    }
+    let frame = buffer.get_mut(FRAME_AT..)?.get_mut(..len.saturating_add(CHECK_LEN))?;
+    let (text, check) = frame.split_last_chunk_mut::<CHECK_LEN>()?;
+    *check = CHECK.checksum(text).to_le_bytes();
+    let end = FRAME_AT.saturating_add(len).saturating_add(CHECK_LEN);
+    // The code of a block stands before it, and is known at its end.
+    let (mut code_at, mut write, mut code) = (1_usize, 2_usize, 1_u8);
+    *buffer.first_mut()? = 0;
+    for read in FRAME_AT..end {
+        if code == u8::MAX {
+            *buffer.get_mut(code_at)? = code;
+            (code_at, write, code) = (write, write.saturating_add(1), 1);
+        }
+        let byte = *buffer.get(read)?;
+        if byte == 0 {
+            *buffer.get_mut(code_at)? = code;
+            (code_at, code) = (write, 1);
+        } else {
+            *buffer.get_mut(write)? = byte;
+            code = code.saturating_add(1);
+        }
+        write = write.saturating_add(1);
+    }
+    *buffer.get_mut(code_at)? = code;
+    *buffer.get_mut(write)? = 0;
+    Some(write.saturating_add(1))
+}
+
 /// What came over a line so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -60,6 +96,8 @@ pub struct Deframer {
     /// Something other than a delimiter has come since the last delimiter.
     begun: bool,
     tally: Tally,
+    /// Bytes of the frame that was complete last.
+    last: usize,
 }
 
 impl Default for Deframer {
@@ -78,6 +116,7 @@ impl Deframer {
             skipping: false,
             begun: false,
             tally: Tally { good: 0, damaged: 0 },
+            last: 0,
         }
     }
 
@@ -86,15 +125,26 @@ impl Deframer {
     /// `None`: all bytes were taken. Call again with what is left until then. A frame is 1 to
     /// [`FRAME_MAX`] bytes long and its check was right; who sent it is not known yet.
     pub fn push(&mut self, bytes: &mut &[u8]) -> Option<&[u8]> {
+        self.push_mut(bytes).map(|frame| &*frame)
+    }
+
+    /// The same; the frame may be changed where it stands.
+    pub fn push_mut(&mut self, bytes: &mut &[u8]) -> Option<&mut [u8]> {
         while let Some((&byte, rest)) = bytes.split_first() {
             *bytes = rest;
             if byte != 0 {
                 self.take(byte);
             } else if let Some(len) = self.finish() {
-                return self.buffer.get(..len);
+                self.last = len;
+                return self.buffer.get_mut(..len);
             }
         }
         None
+    }
+
+    /// The frame that was complete last, until more bytes come.
+    pub fn last(&self) -> &[u8] {
+        self.buffer.get(..self.last).unwrap_or_default()
     }
 
     /// What was counted since the start.
@@ -105,6 +155,7 @@ impl Deframer {
     /// Takes a byte that is no delimiter.
     fn take(&mut self, byte: u8) {
         self.begun = true;
+        self.last = 0;
         if self.skipping {
             return;
         }
@@ -243,6 +294,14 @@ mod tests {
             prop_assert!(line.len() <= ENCODED_MAX);
             prop_assert!(!line[1..line.len() - 1].contains(&0));
             prop_assert_eq!(frames(&mut Deframer::new(), &line), [frame]);
+        }
+
+        #[test]
+        fn in_place_is_the_same(frame in frame()) {
+            let mut buffer = [0xAA; ENCODED_MAX];
+            buffer[FRAME_AT..FRAME_AT + frame.len()].copy_from_slice(&frame);
+            let len = encode_in_place(&mut buffer, frame.len()).expect("fits");
+            prop_assert_eq!(&buffer[..len], encoded(&frame));
         }
 
         #[test]

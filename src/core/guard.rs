@@ -67,11 +67,15 @@ impl Cluster {
         self.guard.groups = groups;
     }
 
-    /// Whether a node is late or worse, and nothing proves why: what it owns may soon be taken.
+    /// Whether a node is late or worse, or has hung up, and nothing proves why: what it owns may
+    /// soon be taken.
     fn looks_dead(&self, node: NodeId) -> bool {
         let waiting = !self.ready
             && self.now.since(self.started) + self.config.ask_window() < self.config.initial_dead;
         let peer = &self.peers[node.index()];
+        if peer.unanswered.is_some() && !peer.left {
+            return !self.is_proven(node);
+        }
         match peer.state(self.now, self.config.warn, self.config.dead, waiting) {
             NodeState::Late | NodeState::Dead => !self.is_proven(node),
             NodeState::Unknown | NodeState::Seen | NodeState::Alive | NodeState::Left => false,

@@ -91,6 +91,7 @@ impl Cluster {
             peers,
             groups,
             links_up,
+            hung_up,
             standby,
             shutting_down,
             ready,
@@ -115,6 +116,8 @@ impl Cluster {
             // For texts.
             told_links: _,
             told_differs: _,
+            // For people.
+            reception: _,
             fences,
             guard,
             in_force,
@@ -127,13 +130,16 @@ impl Cluster {
             renew_at,
             renew_told,
             told_disputed: _,
+            trying,
+            // For texts, and only without a peer.
+            strangers: _,
         } = self;
         // What is past stays past.
         let doubt_until = (now < doubt_until).then_some(doubt_until);
         let started = (!ready).then_some(started);
         // Slow links are skipped by this number.
         let beats = config.every.iter().any(|every| *every > 1).then_some(beats);
-        (incarnation, predecessor, now, started, links_up, standby).hash(hasher);
+        (incarnation, predecessor, now, started, links_up, hung_up, standby).hash(hasher);
         (shutting_down, ready, doubt_until, urgent, dirty, next_beat, due.at, beats, sent)
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
@@ -150,6 +156,7 @@ impl Cluster {
             renew_told,
         )
             .hash(hasher);
+        trying.hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
             fences[node.index()].identify(hasher);
@@ -255,13 +262,20 @@ impl Peer {
             hears_us_on,
             candidates,
             turn,
+            // For people.
+            key: _,
+            latest_key: _,
             replaced,
             renewed_at,
             twin_at,
             elsewhere,
+            unanswered,
+            // For people.
+            board: _,
         } = self;
         (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
-        (hears_us_on, candidates, turn, renewed_at, twin_at, elsewhere).hash(hasher);
+        (hears_us_on, candidates, turn, unanswered).hash(hasher);
+        (renewed_at, twin_at, elsewhere).hash(hasher);
         identify_body(body, hasher);
         replaced.iter().for_each(|old| old.hash(hasher));
         for link in links.iter() {

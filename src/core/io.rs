@@ -1,7 +1,9 @@
 //! The whole surface of the core: what goes in, what comes out, and what can be looked at.
 use super::id::{GroupId, GroupSet, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet, Term};
 use super::limits::{GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
+use super::seal::Keys;
 use super::time::{Duration, Instant};
+use super::witness::health::Health;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened.
@@ -22,6 +24,12 @@ pub enum Input<'a> {
         link: LinkId,
         /// Whether it can carry frames now.
         up: bool,
+    },
+    /// The modem lines of a serial link have dropped: its other end has lost its power, closed the
+    /// port, or is unplugged. [`Input::Link`] tells when they are up again.
+    HungUp {
+        /// Which.
+        link: LinkId,
     },
     /// Whether this node could serve a group's clients now (carrier of its addresses' interfaces).
     Able {
@@ -70,6 +78,11 @@ pub enum Input<'a> {
     Noted {
         /// The request's number; an outdated one is ignored.
         number: JobId,
+    },
+    /// From now on these keys: nothing else changes, no frame is left out and none repeats.
+    Keys {
+        /// All that are accepted, and the one that seals.
+        keys: &'a Keys,
     },
     /// Somebody wants something. Answered by one [`Output::Reply`].
     Command {
@@ -120,6 +133,9 @@ pub enum Command {
     Fence(NodeId),
     /// The operator vouches that a node is off and runs nothing. Refused under `majority`.
     ConfirmDead(NodeId),
+    /// Finds out who accepts the key of this number: [`Status::trial`] tells. Nobody loses a
+    /// heartbeat by it.
+    TryKey(u8),
     /// Hands everything over, says goodbye, ends.
     Shutdown,
 }
@@ -153,6 +169,8 @@ pub enum Refusal {
     NodeIsThere(NodeId),
     /// Under `majority` nobody's word counts for a node's.
     WordDoesNotCount,
+    /// No key of this number is accepted here.
+    NoSuchKey(u8),
 }
 
 /// Something to do. Poll until `None` after every input, in the order given.
@@ -277,6 +295,8 @@ pub enum Event {
     LinkUp(LinkId),
     /// One of our links was lost.
     LinkDown(LinkId),
+    /// The other end of a link has hung up: the peer is asked on all links.
+    HungUp(LinkId),
     /// This node stood still for so long; it doubts itself before its peers.
     Stalled(Duration),
     /// `initial dead` is over, or all nodes were seen: claims are made from now on.
@@ -338,6 +358,10 @@ pub enum Event {
     Refuted(NodeId, Proof),
     /// Frames in this node's name come on this link, but our key does not open them.
     Unsealed(NodeId, LinkId),
+    /// Our key opens frames of another cluster's that come on this link, while a peer is missing.
+    OtherCluster(LinkId, Stranger),
+    /// A node seals with the key of this number from now on.
+    PeerKey(NodeId, u8),
     /// So many events were lost because too many happened at once.
     Lost(u32),
 }
@@ -360,6 +384,32 @@ pub enum Doubt {
     Answers,
     /// This node reaches fewer references than that one did: so many, of so many.
     References(u8, u8),
+}
+
+/// Somebody who has our key, and calls its cluster by another name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Stranger {
+    /// Its number among the nodes of its list.
+    pub node: NodeId,
+    /// Hash of the name of its cluster.
+    pub tag: u32,
+    /// Its list of voters is ours: the number means the node that it means here.
+    pub same_voters: bool,
+    /// When it was last heard; it is listened for now and then only.
+    pub at: Instant,
+}
+
+/// Who has opened frames that were sealed with a key to try it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Trial {
+    /// The key's number.
+    pub key: u8,
+    /// Who has opened one.
+    pub opened: NodeSet,
+    /// No more of them are sent.
+    pub over: bool,
 }
 
 /// Where the certainty comes from that a node runs nothing.
@@ -512,6 +562,12 @@ pub struct Status {
     pub in_force: bool,
     /// The last memory could not be written.
     pub unsaved: bool,
+    /// The number of the key that seals.
+    pub key: u8,
+    /// The latest trial of a key.
+    pub trial: Option<Trial>,
+    /// Who was last heard with our key under another cluster's name.
+    pub stranger: Option<Stranger>,
     /// What was counted since the start.
     pub counters: Counters,
 }
@@ -543,6 +599,10 @@ pub struct NodeStatus {
     pub twins: bool,
     /// It was seen since this machine's start: it may be fenced.
     pub seen: bool,
+    /// The number of the key that its last frame was sealed with.
+    pub key: Option<u8>,
+    /// What it says of its board, if it is a witness on one.
+    pub board: Option<Health>,
     /// Its links to us.
     pub links: [PeerLink; LINKS_MAX],
 }

@@ -7,12 +7,14 @@
 //!
 //! **Newest only.** A frame that is not newer than every one taken from its incarnation is evidence
 //! for its link, nothing else.
+use super::hangup::Unanswered;
 use super::id::{Incarnation, LinkId, LinkSet};
 use super::io::{LinkState, NodeState};
 use super::limits::LINKS_MAX;
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
 use super::wire::{Body, Header, Heard};
+use super::witness::health::Health;
 use heapless::Deque;
 
 /// Incarnations that were replaced and are never heard again.
@@ -113,6 +115,14 @@ pub(super) struct Peer {
     pub(super) twin_at: Option<Instant>,
     /// It was last heard to hear another incarnation in our place.
     pub(super) elsewhere: Option<Elsewhere>,
+    /// The number of the key that it seals with: two frames in a row count, for one may be a trial.
+    pub(super) key: Option<u8>,
+    /// That of the frame before.
+    pub(super) latest_key: u8,
+    /// It has hung up, and has not answered since.
+    pub(super) unanswered: Option<Unanswered>,
+    /// What a witness said of its board.
+    pub(super) board: Option<Health>,
 }
 
 /// What a peer needs to know of us to judge its frames.
@@ -161,6 +171,10 @@ impl Peer {
         if echo.is_some_and(|echo| echo.sequence > judge.sent) {
             return Taken::FromTheFuture;
         }
+        if body.flags.testing() {
+            // Our frames answer it; it says nothing for the node, whatever it echoes.
+            return self.consider(judge, header, link);
+        }
         let known = self.incarnation == Some(header.incarnation);
         let fresh = echo.is_some_and(|_| on(Mutation::StaleEcho))
             || echo.is_some_and(|echo| {
@@ -189,6 +203,7 @@ impl Peer {
             return Taken::Fresh(false);
         }
         self.path(judge, echo, link, false);
+        self.sealed_by(header.key);
         self.sequence = header.sequence;
         self.heard_at = judge.now;
         self.timely_at = Some(judge.now);
@@ -235,14 +250,23 @@ impl Peer {
     fn accept(&mut self, judge: &Judge, header: &Header, body: Body, echo: Echo, link: LinkId) {
         self.path(judge, echo, link, true);
         self.elsewhere = None;
+        self.sealed_by(header.key);
         self.sequence = header.sequence;
         self.echoed = self.echoed.max(echo.sequence);
+        self.answers(echo.sequence);
         self.heard_at = judge.now;
         self.fresh_at = Some(judge.now);
         self.timely_at = Some(judge.now);
         self.hears_us_on = echo.links;
         self.left = body.flags.goodbye();
         self.body = body;
+    }
+
+    fn sealed_by(&mut self, key: u8) {
+        if self.key.is_none() || self.latest_key == key {
+            self.key = Some(key);
+        }
+        self.latest_key = key;
     }
 
     fn path(&mut self, judge: &Judge, echo: Echo, link: LinkId, fresh: bool) {
@@ -330,12 +354,14 @@ impl Peer {
 
     /// Whether its frames are fresh: it is there, and it hears us.
     pub(super) fn alive(&self, now: Instant, dead: Duration) -> bool {
-        !self.left && self.fresh_at.is_some_and(|fresh| now.since(fresh) < dead)
+        let fresh = self.fresh_at.is_some_and(|fresh| now.since(fresh) < dead);
+        fresh && !self.left && !self.is_given_up(now)
     }
 
     /// Whether it is there, hearing us or not.
     pub(super) fn speaks(&self, now: Instant, dead: Duration) -> bool {
-        !self.left && self.timely_at.is_some_and(|timely| now.since(timely) < dead)
+        let timely = self.timely_at.is_some_and(|timely| now.since(timely) < dead);
+        timely && !self.left && !self.is_given_up(now)
     }
 
     /// Whether it said that it hears `node`, less than `dead` ago.
@@ -361,6 +387,9 @@ impl Peer {
         if self.left {
             return NodeState::Left;
         }
+        if self.is_given_up(now) {
+            return NodeState::Dead;
+        }
         match self.silence(now) {
             Some(silence) if silence < warn => NodeState::Alive,
             Some(silence) if silence < dead => NodeState::Late,
@@ -373,9 +402,10 @@ impl Peer {
     }
 
     /// When its state changes if nothing more is heard: the next of late, dead, mute.
-    pub(super) fn deadlines(&self, warn: Duration, dead: Duration) -> [Option<Instant>; 3] {
+    pub(super) fn deadlines(&self, warn: Duration, dead: Duration) -> [Option<Instant>; 4] {
         let fresh = self.fresh_at;
-        [fresh.map(|at| at + warn), fresh.map(|at| at + dead), self.timely_at.map(|at| at + dead)]
+        let mute = self.timely_at.map(|at| at + dead);
+        [fresh.map(|at| at + warn), fresh.map(|at| at + dead), mute, self.given_up_at()]
     }
 
     /// We stood still for `pause`: that is no silence of the peer's.

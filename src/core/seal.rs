@@ -1,8 +1,29 @@
 //! Sealing and opening of frames: XChaCha20-Poly1305 over the body, the header authenticated.
 //!
-//! The nonce is node ‖ incarnation ‖ sequence (17 of 24 bytes, hence the extended nonce). It is
-//! never reused: an incarnation is 64 random bits drawn at each start, and within it the sequence
-//! number only grows.
+//! The nonce is node ‖ incarnation ‖ sequence (17 of 24 bytes, hence the extended nonce). Under one
+//! key it never comes twice:
+//!
+//! * **Two nodes**: the node's number is in it. (Two machines that run under one name differ by
+//!   their incarnations.)
+//! * **Two starts**, be it of the machine, of the daemon, or of the engine for a reload: each start
+//!   draws 64 random bits from the kernel (`runtime::draw_incarnation`); nothing of it is read from
+//!   a disk. Even two equal draws, one start in 2^64, would do harm only if the clock, which is the
+//!   sequence number, also showed the same microsecond in both: within one boot it does not.
+//! * **Within one start**: the sequence number is the clock in µs, and a frame is sent only if its
+//!   number is larger than the one before (`Cluster::transmit`, the only caller of [`Keys::seal`]).
+//!   A clock that stands still or goes back holds frames back; one that jumps (suspend) skips
+//!   numbers.
+//! * **Another key**, and back: [`Input::Keys`](super::io::Input::Keys) changes nothing but the
+//!   keys. The incarnation goes on and its numbers go on, so that a key which is used again finds
+//!   all of them larger. A trial of a key takes a number of its own.
+//! * **A machine that was copied while it ran** (a clone, a restored snapshot) has the incarnation
+//!   twice, which no program can see from inside. The two go on with one clock, so their numbers
+//!   may meet until either hears of the other: by a frame of its own that it has not sent, or by
+//!   a peer's echo of one. Then it sends nothing more before it has drawn anew. What one such
+//!   meeting tells an eavesdropper: the difference of two bodies; forging needs both frames and a
+//!   receiver who has taken neither.
+//!
+//! `rekey::tests` plays all of this at random and collects every nonce.
 use super::wire::{BODY_MAX, Body, FRAME_MIN, FrameBuf, HEADER_LEN, Header, SEAL_LEN};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
@@ -28,6 +49,16 @@ pub enum VerifyError {
     Seal,
 }
 
+impl ::core::fmt::Debug for Keys {
+    /// The numbers alone.
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        let numbers = self.accepted.iter().map(|key| key.0);
+        write!(f, "Keys({}", self.sealing)?;
+        numbers.filter(|number| *number != self.sealing).try_for_each(|n| write!(f, ", {n}"))?;
+        f.write_str(")")
+    }
+}
+
 impl Keys {
     /// Keys by number; `sealing` seals what is sent. `None` if it is not among them, or if there
     /// are more than [`KEYS_MAX`].
@@ -48,10 +79,16 @@ impl Keys {
         self.accepted.iter().find(|key| key.0 == number).map(|key| &key.1)
     }
 
-    /// Writes the whole frame into `out` and returns its length; `None` if the body does not fit.
+    /// Writes the whole frame, sealed by the key that the header names, into `out` and returns its
+    /// length; `None` if the body does not fit or there is no such key.
     pub fn seal(&self, header: &Header, body: &Body, out: &mut FrameBuf) -> Option<usize> {
         let len = body.encode(out.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?)?;
-        close(self.cipher(self.sealing)?, header, len, out)
+        close(self.cipher(header.key)?, header, len, out)
+    }
+
+    /// Whether the key of this number is accepted.
+    pub fn accepts(&self, number: u8) -> bool {
+        self.cipher(number).is_some()
     }
 
     /// Opens `frame`, whose header was read before, and returns the body's bytes in `out`.
@@ -96,14 +133,23 @@ pub(super) fn open<'a>(
     frame: &[u8],
     out: &'a mut FrameBuf,
 ) -> Result<&'a [u8], VerifyError> {
-    let (head, rest) = frame.split_at_checked(HEADER_LEN).ok_or(VerifyError::Seal)?;
-    let (text, tag) = rest.split_last_chunk::<SEAL_LEN>().ok_or(VerifyError::Seal)?;
-    let out = out.get_mut(..text.len()).ok_or(VerifyError::Seal)?;
-    out.copy_from_slice(text);
+    let copy = out.get_mut(..frame.len()).ok_or(VerifyError::Seal)?;
+    copy.copy_from_slice(frame);
+    open_in_place(cipher, header, copy)
+}
+
+/// Opens `frame`, whose header was read before, where it stands.
+pub(super) fn open_in_place<'a>(
+    cipher: &XChaCha20Poly1305,
+    header: &Header,
+    frame: &'a mut [u8],
+) -> Result<&'a [u8], VerifyError> {
+    let (head, rest) = frame.split_at_mut_checked(HEADER_LEN).ok_or(VerifyError::Seal)?;
+    let (text, tag) = rest.split_last_chunk_mut::<SEAL_LEN>().ok_or(VerifyError::Seal)?;
     cipher
-        .decrypt_inout_detached(&nonce(header), head, (&mut *out).into(), &Tag::from(*tag))
+        .decrypt_inout_detached(&nonce(header), head, (&mut *text).into(), &Tag::from(*tag))
         .map_err(|_| VerifyError::Seal)?;
-    Ok(out)
+    Ok(text)
 }
 
 fn nonce(header: &Header) -> XNonce {

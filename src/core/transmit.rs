@@ -14,19 +14,25 @@ impl Cluster {
     pub(super) fn transmit(&mut self, frame: &mut FrameBuf) -> Option<Output> {
         let beat = self.now >= self.next_beat;
         let sequence = self.now.micros();
-        if !beat && !self.urgent {
+        if self.cloned {
+            // Whoever has the same incarnation may use the same number.
             return None;
         }
         if sequence <= self.sent {
             // Two frames in one microsecond: the second waits for the next one.
             return None;
         }
-        let links = if self.urgent { self.links_up } else { self.beat_links() };
+        if !beat && !self.urgent {
+            let (key, links) = self.trial_due()?;
+            return self.send(frame, key, links);
+        }
+        let links = if self.urgent { self.links_out() } else { self.beat_links() };
         if beat {
             self.beats += 1;
             self.pet();
             let next = self.next_beat + self.config.interval;
             self.next_beat = if next > self.now { next } else { self.now + self.config.interval };
+            self.next_trial();
         }
         self.urgent = false;
         self.farewell();
@@ -34,13 +40,19 @@ impl Cluster {
             // The watchdog is petted all the same, and now.
             return self.watchdog().map(Output::Watchdog);
         }
+        self.send(frame, self.config.keys.sealing(), links)
+    }
+
+    /// The frame of this moment, whose number is larger than any before.
+    fn send(&mut self, frame: &mut FrameBuf, key: u8, links: LinkSet) -> Option<Output> {
+        let sequence = self.now.micros();
         for group in &mut self.groups {
             if let Some(claim) = &mut group.claim {
                 claim.number.get_or_insert(sequence);
             }
         }
         let header = Header {
-            key: self.config.keys.sealing(),
+            key,
             tag: self.config.tag,
             node: self.config.me,
             incarnation: self.incarnation,
@@ -59,7 +71,12 @@ impl Cluster {
             let every = self.config.every.get(link.index()).copied().unwrap_or(1);
             self.beats.is_multiple_of(u64::from(every.max(1)))
         };
-        self.links_up.iter().filter(due).fold(LinkSet::EMPTY, LinkSet::with)
+        self.links_out().iter().filter(due).fold(LinkSet::EMPTY, LinkSet::with)
+    }
+
+    /// Where frames go: also where the other end has hung up, for it may hear all the same.
+    fn links_out(&self) -> LinkSet {
+        self.hung_up.links().iter().fold(self.links_up, LinkSet::with)
     }
 
     fn body(&mut self, sequence: u64) -> Body {
@@ -69,7 +86,8 @@ impl Cluster {
                 .with_standby(self.standby)
                 .with_leaving(self.shutting_down)
                 .with_goodbye(self.says_goodbye())
-                .with_ready(self.ready),
+                .with_ready(self.ready)
+                .with_asks(self.asks_at_once()),
             digest: self.config.digest,
             voters: self.config.voters_digest,
             predecessor: self.predecessor,
@@ -133,6 +151,9 @@ impl Cluster {
             references: self.guard.references,
             in_force: self.in_force,
             unsaved: self.unsaved_until.is_some(),
+            key: self.config.keys.sealing(),
+            trial: self.trial(),
+            stranger: self.strangers.last,
             ..Status::default()
         };
         let mine = &mut status.nodes[self.config.me.index()];
@@ -161,6 +182,8 @@ impl Cluster {
                 elsewhere: peer.is_elsewhere(self.now, self.config.dead),
                 twins: self.has_twin(node),
                 seen: fence.is_seen(),
+                key: peer.key,
+                board: peer.board,
                 links,
             };
         }

@@ -162,6 +162,10 @@ flags!(NodeFlags {
     ready, with_ready = 3;
     /// The sender is a witness: it votes, and owns nothing.
     witness, with_witness = 4;
+    /// No node but a test of a link: it wants to be echoed, and is never taken for the node.
+    testing, with_testing = 5;
+    /// The sender wants to be answered at once: somebody has hung up on it.
+    asks, with_asks = 6;
 });
 
 /// Hash of a name (CRC-32C): what a group or a witness is called in frames and memories.
@@ -261,7 +265,15 @@ impl Body {
     /// # Errors
     /// [`DecodeError::Body`] if the bytes are not a body of this version.
     pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
-        postcard::from_bytes(bytes).map_err(|_| DecodeError::Body)
+        Self::split(bytes).map(|(body, _)| body)
+    }
+
+    /// The same, and the bytes behind the body: later versions may say more there.
+    ///
+    /// # Errors
+    /// As for [`decode`](Self::decode).
+    pub fn split(bytes: &[u8]) -> Result<(Body, &[u8]), DecodeError> {
+        postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Body)
     }
 
     /// Brings groups and grants into the order of `names`: what the sender does not know is empty,

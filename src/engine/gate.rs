@@ -60,6 +60,13 @@ impl LeaseGate {
         LeaseGate { gate, fact, silencer, lifetime }
     }
 
+    /// Lets the resources' threads wait for the gate where an interface has just come.
+    pub(super) fn guard(&self, resources: &crate::resource::Resources) {
+        if let Some(gate) = &self.gate {
+            resources.wait_for(gate.cover());
+        }
+    }
+
     /// What ends the addresses when nobody vouches for them; the leases are counted by it until the
     /// engine ends.
     pub(super) fn silencer(&self) -> Silencer {

@@ -4,13 +4,17 @@
 //! (scripts, opening of links, files, people) belongs to other threads, which report through
 //! bounded mailboxes.
 mod gate;
+mod health;
+mod keys;
 mod last_good;
 mod leases;
+mod panel;
 mod reload;
 mod senses;
 mod settings;
 mod turn;
 mod voters;
+mod watchdog;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -26,7 +30,8 @@ use crate::platform::filter::HeaderFilter;
 use crate::platform::mailbox::mailbox;
 use crate::platform::signal::Signals;
 use crate::platform::{clock, sched, signal};
-use crate::reference::Guards;
+use crate::quality::Recorder;
+use crate::reference::{Guards, Inquest};
 use crate::resource::Resources;
 use crate::runtime::{self, RuntimeDir, Vouch};
 use crate::tell::notify::Notify;
@@ -186,7 +191,7 @@ impl Ground<'_> {
         let shared: Arc<[AtomicU64]> = (0..GROUPS_MAX).map(|_| AtomicU64::new(0)).collect();
         let resources = resources(config, me, shared.clone(), report_sender)?;
         let tag = config.cluster_tag();
-        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]);
+        let filter = HeaderFilter::new(crate::core::wire::VERSION, &[tag]).with_strangers();
         let opener = Opener::new(config.links.clone(), filter).map_err(say("cannot open links"))?;
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
@@ -196,15 +201,27 @@ impl Ground<'_> {
         let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
             .map_err(say("cannot ask references and probe addresses"))?;
 
+        let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
+        let recorder =
+            Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
         let gate = LeaseGate::open(config, runtime.path(), teller);
-        let settings = settings::settings(config, me, in_force, gate.silencer())?;
+        gate.guard(&resources);
+        // As late as possible: from here on it must be petted.
+        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
+        let counted = watchdog.counted(config);
+        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();
         facts.node = config.nodes.get(me).cloned().unwrap_or_default();
         facts.references = guards.board();
+        facts.inquests = inquest.board();
+        facts.gaps = recorder.board();
+        facts.watchdog = watchdog.board();
+        self.companions(&facts)?;
+        let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
-            control(options, config, me, runtime, teller, &running, facts)
+            control(options, config, me, runtime, teller, &running, facts, clerk)
                 .map_err(say("cannot open the control socket"))?;
 
         let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
@@ -230,6 +247,8 @@ impl Ground<'_> {
             reports,
             senses,
             guards,
+            inquest,
+            recorder,
             findings,
             control,
             troubles,
@@ -246,8 +265,21 @@ impl Ground<'_> {
             fences,
             fenced,
             own,
+            ring,
+            watchdog,
         };
         Ok((parts, server))
+    }
+}
+
+impl Ground<'_> {
+    /// Threads that ask by the control socket, as people do.
+    fn companions(&self, facts: &Facts) -> Result<(), String> {
+        let Ground { config, runtime, teller, .. } = *self;
+        let (unfit, runtime) = (facts.unfit.clone(), runtime.path());
+        health::start(config.health.as_ref(), runtime, unfit, teller)
+            .and_then(|()| panel::start(&config.panel, runtime, teller))
+            .map_err(|error| format!("cannot start a thread: {error}"))
     }
 }
 
@@ -306,10 +338,19 @@ fn fences(
     Fences::start(config, me, report)
 }
 
+/// Whoever finds out why a peer is silent tells it by the log.
+fn inquest(config: &Config, guards: &Guards, teller: &Teller) -> std::io::Result<Inquest> {
+    let teller = teller.clone();
+    Inquest::start(config, guards.board(), move |found| {
+        teller.explain(Level::Error, found.text.clone(), found.cause.word());
+    })
+}
+
 /// The command by which this machine ends itself, made ready.
 fn own(config: &Config, me: usize) -> std::io::Result<Option<Own>> {
     let node = config.nodes.get(me).map_or("", String::as_str);
-    config.fencing.own.as_ref().map(|own| Own::start(own, node)).transpose()
+    let own = config.fencing.own.as_ref();
+    (own.is_some() || config.watchdog.is_some()).then(|| Own::start(own, node)).transpose()
 }
 
 fn resources(
@@ -326,10 +367,12 @@ fn resources(
         Source::Latido(_) => None,
     };
     let node = config.nodes.get(me).map_or("", String::as_str);
-    Resources::with_priority(&config.groups, node, ha_dir, shared, report, config.realtime)
+    let who = crate::resource::Who { node, ha_dir, rule: config.rule };
+    Resources::with_priority(&config.groups, who, shared, report, config.realtime)
         .map_err(|error| format!("cannot start the resources' threads: {error}"))
 }
 
+#[allow(clippy::too_many_arguments)]
 fn control(
     options: &Options,
     config: &Config,
@@ -338,9 +381,12 @@ fn control(
     teller: &Teller,
     running: &Arc<AtomicU64>,
     facts: Facts,
+    clerk: keys::Clerk,
 ) -> std::io::Result<(Server, crate::control::Port, Troubles)> {
     let addresses = supervisor::addresses(config);
-    let reload = reload::Reload::new(options, config, me, running.clone(), facts.clone());
+    let ground = (options, config, me);
+    let place = runtime.share()?;
+    let reload = reload::Reload::new(ground, running.clone(), facts.clone(), (clerk, place));
     let mut place = runtime.share()?;
     let supervisor = facts.supervisor;
     let restore = move || {

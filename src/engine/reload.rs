@@ -1,12 +1,17 @@
 //! SIGHUP and `latido reload`: reads the configuration again, and takes over all of it or nothing.
 //!
 //! What is different takes effect by a restart of the engine, which adopts what runs: nothing
-//! stops. Only a group that runs here must stay as it is.
-use super::Options;
+//! stops. Only a group that runs here must stay as it is. Keys alone change without a restart:
+//! not even a heartbeat is missed.
+use super::keys::Clerk;
+use super::{Options, last_good};
 use crate::config::lease::Silencer;
 use crate::config::{self, Config, Group};
 use crate::control::Answer;
 use crate::control::report::Facts;
+use crate::core::id::NodeId;
+use crate::core::seal;
+use crate::runtime::RuntimeDir;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,25 +26,28 @@ pub(super) struct Reload {
     /// One bit for each group that runs here; and [`RESTART`].
     running: Arc<AtomicU64>,
     facts: Facts,
+    clerk: Clerk,
+    /// Where the last good configuration is kept.
+    place: RuntimeDir,
 }
 
 impl Reload {
     pub(super) fn new(
-        options: &Options,
-        config: &Config,
-        me: usize,
+        (options, config, me): (&Options, &Config, usize),
         running: Arc<AtomicU64>,
         facts: Facts,
+        (clerk, place): (Clerk, RuntimeDir),
     ) -> Reload {
-        Reload { options: options.clone(), config: config.clone(), me, running, facts }
+        let (options, config) = (options.clone(), config.clone());
+        Reload { options, config, me, running, facts, clerk, place }
     }
 
     #[allow(clippy::type_complexity)]
-    pub(super) fn hook(self) -> Box<dyn FnMut() -> Result<(Facts, Answer), Answer> + Send> {
-        Box::new(move || self.reload())
+    pub(super) fn hook(mut self) -> Box<dyn FnMut(bool) -> Result<(Facts, Answer), Answer> + Send> {
+        Box::new(move |sure| self.reload(sure))
     }
 
-    fn reload(&self) -> Result<(Facts, Answer), Answer> {
+    fn reload(&mut self, sure: bool) -> Result<(Facts, Answer), Answer> {
         let loaded = config::load(&self.options.source);
         config::log_all(&loaded.diagnostics);
         let Some(new) = loaded.config else {
@@ -65,6 +73,12 @@ impl Reload {
             ));
         }
         self.keys_reach_the_peer(&new)?;
+        if !sure {
+            self.peers_have_the_keys(&new)?;
+        }
+        if (Config { keys: self.config.keys.clone(), ..new.clone() }) == self.config {
+            return self.rekey(new);
+        }
         super::settings::settings(&new, me, false, Silencer::Lifetime)
             .map_err(|error| Answer::no(format!("nothing was changed: {error}"), "mend it"))?;
         if let Some(group) = self.disturbed(&new) {
@@ -96,6 +110,69 @@ impl Reload {
             "first add the new key on all nodes, the old one still in use, and reload each; then \
              change `use` on all and reload each; remove the old key last",
         ))
+    }
+
+    /// What the others were heard to have. A key that none of them opens is silence.
+    fn peers_have_the_keys(&self, new: &Config) -> Result<(), Answer> {
+        let used = new.keys.active;
+        if used != self.config.keys.active {
+            let lacks = |node: &NodeId| !self.clerk.accepts(*node, used);
+            let names: Vec<String> = self.others().filter(lacks).map(|it| self.name(it)).collect();
+            if !names.is_empty() {
+                return Err(Answer::no(
+                    format!(
+                        "nothing was changed: it is not known that {} has key {used}",
+                        names.join(" and ")
+                    ),
+                    format!(
+                        "set `use` back and run `latido key use {used}`: it asks them, and changes \
+                         the file only if they have it"
+                    ),
+                ));
+            }
+        }
+        let gone = |key: u8| !new.keys.keys.iter().any(|known| known.0 == key);
+        for node in self.others() {
+            if let Some(key) = self.clerk.key_of(node).filter(|key| gone(*key)) {
+                return Err(Answer::no(
+                    format!(
+                        "nothing was changed: {} still seals with key {key}, which the file does \
+                         not have any more",
+                        self.name(node)
+                    ),
+                    format!("put it back, then there: `latido key use {used}`; remove it last"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn others(&self) -> impl Iterator<Item = NodeId> {
+        let nodes = (0..self.config.nodes.len()).filter(|index| *index != self.me);
+        let witnesses = (0..self.config.witnesses.len()).filter_map(crate::core::Config::witness);
+        nodes.filter_map(NodeId::new).chain(witnesses)
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.facts.names.node(node).to_owned()
+    }
+
+    /// Hands the keys to the running engine: incarnation and sequence numbers go on.
+    fn rekey(&mut self, new: Config) -> Result<(Facts, Answer), Answer> {
+        let keys = seal::Keys::new(new.keys.active, &new.keys.keys)
+            .ok_or_else(|| Answer::no("nothing was changed: too many keys", "remove old ones"))?;
+        if let Err(error) = last_good::keep(&new, &self.place) {
+            log::warn!("cannot keep a copy of the configuration: {error}");
+        }
+        self.clerk.put(keys);
+        let numbers: Vec<String> = new.keys.keys.iter().map(|key| key.0.to_string()).collect();
+        let note = format!(
+            "keys in force: key {} seals, {} are accepted",
+            new.keys.active,
+            numbers.join(", ")
+        );
+        self.config = new;
+        Ok((self.facts.clone(), Answer::done(Some(note))))
     }
 
     /// A group that runs here and whose resources are not the same in `new`.

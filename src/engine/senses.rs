@@ -85,7 +85,8 @@ fn interface(link: &Link) -> Option<String> {
     match &link.medium {
         Medium::Broadcast { interface, .. }
         | Medium::Multicast { interface, .. }
-        | Medium::Unicast { interface, .. } => Some(interface.clone()),
+        | Medium::Unicast { interface, .. }
+        | Medium::Ethernet { interface, .. } => Some(interface.clone()),
         Medium::Serial { .. } => None,
     }
 }

@@ -3,11 +3,12 @@ use super::gate::LeaseGate;
 use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
+use super::watchdog::Keeper;
 use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
 use crate::core::MEMORY_MAX;
 use crate::core::id::{GroupSet, JobId, LinkId, LinkSet, NodeId};
 use crate::core::io::{Command, Fenced, Input, Output, Watchdog};
-use crate::core::limits::{FRAME_MAX, LINKS_MAX};
+use crate::core::limits::{FRAME_MAX, LINKS_MAX, VOTERS_MAX};
 use crate::core::time::{Duration, Instant};
 use crate::core::wire::FrameBuf;
 use crate::core::{self, Cluster};
@@ -16,7 +17,8 @@ use crate::link::{Loss, Opener, Port, Received, Sent};
 use crate::platform::clock;
 use crate::platform::mailbox::Mailbox;
 use crate::platform::signal::{self, Signals};
-use crate::reference::{Finding, Guards};
+use crate::quality::Recorder;
+use crate::reference::{Case, Finding, Guards, Inquest};
 use crate::resource::{Report, Resources};
 use crate::runtime::{Memory, Vouch};
 use crate::tell::notify::Notify;
@@ -28,6 +30,7 @@ use rustix::time::{
     timerfd_settime,
 };
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -48,6 +51,7 @@ const TIMER: u64 = 105;
 const GUARDIAN: u64 = 106;
 const FENCES: u64 = 107;
 const FINDINGS: u64 = 108;
+const KEYS: u64 = 109;
 
 /// What the loop works with.
 pub(super) struct Parts {
@@ -61,6 +65,8 @@ pub(super) struct Parts {
     // Before the threads that put into it: none of them may wait for it when they are to end.
     pub(super) findings: Mailbox<Finding>,
     pub(super) guards: Guards,
+    pub(super) inquest: Inquest,
+    pub(super) recorder: Recorder,
     pub(super) control: Control,
     pub(super) troubles: Troubles,
     pub(super) signals: Signals,
@@ -78,6 +84,8 @@ pub(super) struct Parts {
     pub(super) fences: Fences,
     pub(super) fenced: Mailbox<fence::Report>,
     pub(super) own: Option<Own>,
+    pub(super) ring: super::keys::Ring,
+    pub(super) watchdog: Keeper,
 }
 
 /// The loop's state.
@@ -93,6 +101,10 @@ pub(super) struct Engine {
     /// Links lost while sending: dealt with after the outputs are drained.
     lost: LinkSet,
     link_errno: [i32; LINKS_MAX],
+    /// Serial links whose modem lines say that the other end is gone.
+    lines_down: LinkSet,
+    /// From where each node's frames came, on each link.
+    sources: [[Option<SocketAddr>; LINKS_MAX]; VOTERS_MAX],
     frame: Box<FrameBuf>,
     received: Box<FrameBuf>,
     remembered: Box<[u8; MEMORY_MAX]>,
@@ -126,6 +138,8 @@ impl Engine {
             writing: LinkSet::EMPTY,
             lost: LinkSet::EMPTY,
             link_errno: [0; LINKS_MAX],
+            lines_down: LinkSet::EMPTY,
+            sources: [[None; LINKS_MAX]; VOTERS_MAX],
             frame: Box::new([0; FRAME_MAX]),
             received: Box::new([0; FRAME_MAX]),
             remembered: Box::new([0; MEMORY_MAX]),
@@ -147,6 +161,7 @@ impl Engine {
         engine.watch(CONTROL, engine.parts.control.as_fd())?;
         engine.watch(SIGNALS, engine.parts.signals.as_fd())?;
         engine.watch(TIMER, engine.timer.as_fd())?;
+        engine.watch(KEYS, engine.parts.ring.as_fd())?;
         engine.watch(FENCES, engine.parts.fenced.as_fd())?;
         if let Some(guardian) = &engine.parts.guardian {
             engine.watch(GUARDIAN, guardian.as_fd())?;
@@ -158,6 +173,7 @@ impl Engine {
     pub(super) fn dismiss(mut self, orderly: bool) -> LeaseGate {
         if orderly {
             self.parts.fences.finish();
+            self.parts.watchdog.finish(self.blocked);
         }
         self.parts.gate
     }
@@ -221,7 +237,18 @@ impl Engine {
             match port.receive(&mut self.received) {
                 Received::Frame(len) => {
                     let Some(bytes) = self.received.get(..len) else { continue };
+                    let source = port.source();
                     self.parts.cluster.handle(self.now, Input::Frame { link, bytes });
+                    if let Some(heard) = self.parts.cluster.received() {
+                        self.sources[heard.node.index()][link.index()] = source;
+                        self.parts.recorder.heard(self.now, &heard);
+                    }
+                    self.act(memory);
+                }
+                Received::Lines(up) => {
+                    let up = up && self.carrier.contains(link);
+                    let lines = if up { Input::Link { link, up } } else { Input::HungUp { link } };
+                    self.parts.cluster.handle(self.now, lines);
                     self.act(memory);
                 }
                 Received::Nothing => break,
@@ -256,6 +283,11 @@ impl Engine {
                 }
             }
             FENCES => self.take_fenced(memory),
+            KEYS => {
+                while let Some(keys) = self.parts.ring.take() {
+                    self.feed(Input::Keys { keys: &keys }, memory);
+                }
+            }
             SIGNALS => self.signals(memory),
             // Setting it anew makes it unreadable again: no need to read it.
             TIMER => self.armed = Instant::default(),
@@ -445,8 +477,9 @@ impl Engine {
                         own.reset();
                     }
                 }
-                // There is no hardware to be petted; nothing is configured that would ask.
-                Output::Watchdog(Watchdog::Pet) => {}
+                Output::Watchdog(Watchdog::Pet) => {
+                    self.parts.watchdog.pet(self.now, &self.parts.notify);
+                }
                 Output::Ask { on, groups, every } => self.parts.guards.ask(on, groups, every),
                 Output::Announce { group } => self.parts.resources.announce(group),
                 Output::Reply { id: NOBODY, reply: _ } => {}
@@ -454,6 +487,7 @@ impl Engine {
                 Output::Event(event) => {
                     self.note_stop(event);
                     self.note_return(event);
+                    self.note_death(event);
                     if let core::io::Event::HeldBack(group, _, core::io::Doubt::Answers) = event {
                         self.parts.guards.held_back(group);
                     }
@@ -493,6 +527,20 @@ impl Engine {
         use core::io::{Event, LinkState};
         if matches!(event, Event::NodeAlive(_) | Event::PeerLink(_, _, LinkState::Up)) {
             group_ids(self.parts.groups).for_each(|group| self.parts.resources.announce(group));
+        }
+    }
+
+    /// People will ask why.
+    fn note_death(&self, event: core::io::Event) {
+        if let core::io::Event::NodeDead(node, _) = event {
+            let links = (0..LINKS_MAX).filter_map(LinkId::new);
+            let dark = links.filter(|link| !self.carrier.contains(*link));
+            self.parts.inquest.open(Case {
+                node,
+                sources: self.sources[node.index()],
+                no_carrier: dark.fold(LinkSet::EMPTY, LinkSet::with),
+                lines_down: self.lines_down,
+            });
         }
     }
 
@@ -548,13 +596,18 @@ impl Engine {
     }
 
     fn publish(&mut self) {
+        self.parts.ring.note(&self.parts.cluster);
         if self.parts.control.wanted() {
             let status = self.parts.cluster.status();
-            let snapshot = Snapshot { at: self.now, status, link_errno: self.link_errno };
+            let lines = self.ports.each_ref().map(|port| port.as_ref()?.lines());
+            let quality = self.parts.recorder.look(self.now);
+            let link_errno = self.link_errno;
+            let snapshot = Snapshot { at: self.now, status, link_errno, lines, quality };
             self.parts.control.publish(&snapshot);
         }
         if let Some(interval) = self.parts.notify.watchdog_interval()
             && self.now >= self.next_pet
+            && !self.parts.watchdog.is_manager()
         {
             self.next_pet = self.now + super::settings::span(interval).ratio(1, 2);
             self.parts.notify.watchdog();

@@ -6,6 +6,7 @@
 mod board;
 mod own;
 mod program;
+mod relay;
 mod shooter;
 
 #[cfg(test)]

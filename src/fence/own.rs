@@ -1,7 +1,8 @@
-//! The machine ends itself, by a command that was made ready at the start.
+//! The machine ends itself, by a command that was made ready at the start, or at once.
 use crate::config::SelfFence;
 use crate::platform::prepared::Prepared;
 use crate::platform::process::{End, Wake, wait_readable};
+use crate::platform::reset;
 use log::error;
 use rustix::fd::AsFd;
 use std::io;
@@ -26,15 +27,19 @@ struct Trigger {
 }
 
 impl Own {
-    /// Makes the command ready, and a thread that waits for the moment.
+    /// Makes the command ready (without one the machine is reset at once), and a thread that waits
+    /// for the moment.
     ///
     /// # Errors
     /// No thread or no eventfd is to be had.
-    pub fn start(own: &SelfFence, node: &str) -> io::Result<Own> {
+    pub fn start(own: Option<&SelfFence>, node: &str) -> io::Result<Own> {
         let added = [("LATIDO_ACTION", "reset"), ("LATIDO_NODE", node), ("LATIDO_FROM", node)];
-        let prepared = Prepared::new(&own.command, &added)?;
+        let prepare = |own: &SelfFence| -> io::Result<(Prepared, Duration)> {
+            Ok((Prepared::new(&own.command, &added)?, own.takes))
+        };
+        let ready = own.map(prepare).transpose()?;
         let trigger = Arc::new(Trigger { pulled: AtomicBool::new(false), wake: Wake::new()? });
-        let (shared, takes) = (trigger.clone(), own.takes);
+        let shared = trigger.clone();
         let builder = std::thread::Builder::new().name("self-fence".into());
         builder.stack_size(super::STACK).spawn(move || {
             // It must come to its turn whatever else the machine does. Where that is not permitted
@@ -44,7 +49,10 @@ impl Own {
                 wait_readable(&[Some(shared.wake.as_fd())], None);
             }
             loop {
-                end_machine(&prepared, takes);
+                match &ready {
+                    Some((prepared, takes)) => end_machine(prepared, *takes),
+                    None => reset_machine(),
+                }
             }
         })?;
         Ok(Own(trigger))
@@ -55,6 +63,17 @@ impl Own {
         self.0.pulled.store(true, Ordering::Release);
         self.0.wake.set();
     }
+}
+
+/// One try. It returns only if that was in vain.
+fn reset_machine() {
+    let why = reset::now();
+    error!(
+        target: "event",
+        "this machine must reset itself (a resource could not be stopped), and cannot: {why}; it \
+         is tried again: pull the plug"
+    );
+    std::thread::sleep(PAUSE);
 }
 
 /// One try. It returns only if that was in vain.

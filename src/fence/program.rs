@@ -1,6 +1,8 @@
 //! How each kind of device is called, and what its answer means.
+use super::relay::Relay;
 use crate::config::{Device, DeviceKind, Method, Options, Parameters};
 use crate::platform::process::End;
+use std::cell::RefCell;
 use std::process::Command;
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub(super) struct Program {
     pub(super) device: Device,
     pub(super) me: String,
     pub(super) node: String,
+    /// It is no program, but a relay of this machine's.
+    pub(super) relay: Option<RefCell<Relay>>,
 }
 
 impl Program {
@@ -53,8 +57,12 @@ impl Program {
     /// Whether `off` is confirmed only by a `status` that says so: for agents, which may end
     /// with 0 as soon as the device has taken the order.
     pub(super) fn asks_status(&self) -> bool {
-        let agent = matches!(self.device.kind, DeviceKind::Agent { .. });
-        agent && self.device.method == Method::Off
+        let told = match &self.device.kind {
+            DeviceKind::Agent { .. } => true,
+            DeviceKind::Gpio(relay) => relay.sense.is_some(),
+            DeviceKind::Command(_) | DeviceKind::Stonith { .. } => false,
+        };
+        told && self.device.method == Method::Off
     }
 
     /// The command for an action, and what it is told on its standard input.
@@ -75,6 +83,8 @@ impl Program {
                 (Command::new(agent), told.into_bytes())
             }
             DeviceKind::Stonith { plugin, parameters } => self.stonith(plugin, parameters, action),
+            // Nothing to be run: the relay acts by itself.
+            DeviceKind::Gpio(_) => (Command::new("false"), Vec::new()),
         };
         let path = std::env::var("PATH").map_or(DIRS.to_owned(), |path| format!("{path}:{DIRS}"));
         command

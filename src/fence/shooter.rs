@@ -1,13 +1,15 @@
 //! The thread of one node: tests its devices, and fences it.
 use super::board::{Board, Test};
 use super::program::{Action, Program};
+use super::relay::{Deed, Relay};
 use super::{Report, Slot};
-use crate::config::Config;
+use crate::config::{Config, DeviceKind};
 use crate::core::id::{JobId, NodeId};
 use crate::platform::output::Output;
 use crate::platform::process::{Child, End, spawn, spawn_told, wait_readable};
 use log::{Level, error, info, warn};
 use rustix::fd::AsFd;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,6 +77,10 @@ impl<R: Fn(Report)> Shooter<R> {
                 device: device.clone(),
                 me: name(me),
                 node: name(node.index()),
+                relay: match &device.kind {
+                    DeviceKind::Gpio(relay) => Some(RefCell::new(Relay::new(relay.clone()))),
+                    _ => None,
+                },
             })
             .collect();
         let due = vec![Instant::now(); programs.len()];
@@ -288,6 +294,15 @@ impl<R: Fn(Report)> Shooter<R> {
         deadline: Instant,
         abort: Abort,
     ) -> Result<Ran, Broken> {
+        if let Some(relay) = &program.relay {
+            let ran = |code| Ran { end: End::Exited(code), head: Vec::new(), last: String::new() };
+            return match relay.borrow_mut().act(action, deadline, &|| self.aborts(abort)) {
+                Deed::Done(Some(false)) if action == Action::Status => Ok(ran(2)),
+                Deed::Done(_) => Ok(ran(0)),
+                Deed::Failed(why) => Err(Broken::Because(why)),
+                Deed::Aborted => Err(Broken::Aborted),
+            };
+        }
         let grace = GRACE.min(program.device.timeout / 4);
         let left = deadline.saturating_duration_since(Instant::now());
         let (command, told) = program.command(action, left);

@@ -288,7 +288,7 @@ fn program(device: &str) -> Program {
     let bench = Bench::new("program");
     let config = bench.config(&format!("[[fence]]\nnodes = [\"a\", \"b\"]\n{device}\n"));
     let device = config.fencing.devices[0].clone();
-    Program { device, me: "a".into(), node: "b".into() }
+    Program { device, me: "a".into(), node: "b".into(), relay: None }
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn a_machine_ends_itself_and_tries_again_until_it_has() {
          if [ ! -e $dir/first ]; then : > $dir/first; exit 1; fi\n: > $dir/reset-done\n",
     );
     let own = config::SelfFence { command: vec![script, "-f".into()], takes: SOON / 100 };
-    let own = Own::start(&own, "a").expect("a thread");
+    let own = Own::start(Some(&own), "a").expect("a thread");
     std::thread::sleep(Duration::from_millis(50));
     assert!(bench.record().is_empty(), "nobody has asked");
     own.reset();

@@ -320,6 +320,20 @@ impl Node {
         network.set_cable(&self.name, plugged)
     }
 
+    /// Takes the node's interface of a network away, as if the card was pulled out, and puts in a
+    /// new one of the same name, with a cable and the addresses of the plan.
+    ///
+    /// # Errors
+    /// When the node is off or has no port in that network.
+    pub fn exchange_interface(&self, network: &str) -> Result<()> {
+        let slot = self.lock();
+        let boot = slot.as_ref().ok_or_else(|| self.off())?;
+        let found = self.plugs.iter().find(|(one, _)| one.name() == network);
+        let (network, plug) = found
+            .ok_or_else(|| Error::new(format!("{} is not in the network {network}", self.name)))?;
+        network.connect(&self.name, self.number, &boot.namespace, plug)
+    }
+
     /// The device of its first serial cable, seen from outside. The node itself, and every other
     /// node, finds its own as [`Lab::serial_device`](super::Lab::serial_device).
     pub fn serial_device(&self) -> Option<PathBuf> {

@@ -59,6 +59,8 @@ pub enum Link {
     Lan,
     /// UDP broadcast on the crossover.
     Crossover,
+    /// Raw Ethernet on the crossover, with a VLAN's tag or without.
+    Ethernet(Option<u16>),
     /// The null-modem cable.
     Serial,
 }
@@ -106,6 +108,10 @@ impl Settings {
                 }
                 Link::Crossover => {
                     write!(text, "\n[[link]]\nudp = \"broadcast\"\ninterface = \"eth1\"\n")
+                }
+                Link::Ethernet(vlan) => {
+                    let tag = vlan.map_or(String::new(), |vlan| format!("vlan = {vlan}\n"));
+                    write!(text, "\n[[link]]\nethernet = \"eth1\"\n{tag}")
                 }
                 Link::Serial => {
                     write!(text, "\n[[link]]\nserial = \"{}\"\nbaud = 115200\n", serial.display())

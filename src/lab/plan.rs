@@ -105,6 +105,14 @@ impl Plan {
         }
     }
 
+    /// The same with no address on any node's interface.
+    #[must_use]
+    pub fn without_addresses(mut self) -> Plan {
+        let ports = self.nodes.iter_mut().flat_map(|node| &mut node.ports);
+        ports.for_each(|port| port.addresses.clear());
+        self
+    }
+
     /// The same with this switch in every network.
     #[must_use]
     pub fn with_switch(mut self, switch: Switch) -> Plan {

@@ -3,13 +3,20 @@
 //! An [`Opener`] opens links in threads of its own and hands over [`Port`]s; the engine owns these,
 //! waits for them with epoll, and gives a lost one back. Nothing of a [`Port`] blocks or allocates
 //! once it is open, and nothing here knows what is in a frame.
+mod board;
+mod bus;
+mod ethernet;
+mod lines;
 mod opener;
 mod serial;
+mod turn;
 mod udp;
 
 #[cfg(test)]
 mod tests;
 
+pub use board::Cable;
+pub use lines::LinesSeen;
 pub use opener::Opener;
 
 use crate::config::{self, Medium};
@@ -18,6 +25,7 @@ use crate::platform::filter::HeaderFilter;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// One open link.
 #[derive(Debug)]
@@ -30,6 +38,7 @@ pub struct Port {
 #[derive(Debug)]
 enum Kind {
     Udp(Box<udp::Udp>),
+    Ethernet(Box<ethernet::Ethernet>),
     Serial(Box<serial::Serial>),
 }
 
@@ -41,6 +50,8 @@ pub enum Received {
     Frame(usize),
     /// Nothing more at the moment; the descriptor becomes readable when there is.
     Nothing,
+    /// The peer's modem lines have dropped (false), or are all up again. There may be frames too.
+    Lines(bool),
     /// The link is gone: hand the port to [`Opener::reopen`].
     Lost(Loss),
 }
@@ -52,7 +63,7 @@ pub enum Sent {
     /// The kernel has it, for at least one peer.
     Done,
     /// It did not go out now. A serial line keeps it for the moment when there is room, unless a
-    /// newer one replaces it; on UDP it is dropped, for the next one will be fresher.
+    /// newer one replaces it; elsewhere it is dropped, for the next one will be fresher.
     Busy,
     /// The link is gone: hand the port to [`Opener::reopen`].
     Lost(Loss),
@@ -61,7 +72,8 @@ pub enum Sent {
 /// Why a link was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The network interface was removed, renamed or replaced by a new one of its name.
+    /// The network interface was removed, renamed, replaced by a new one of its name, or (raw
+    /// Ethernet) has another address now.
     Interface,
     /// The serial line was hung up: the adapter was unplugged.
     HangUp,
@@ -90,7 +102,7 @@ pub struct Tally {
     pub busy: u64,
     /// What the kernel said when it last refused one: no route, a firewall.
     pub refusal: Option<Errno>,
-    /// Serial: runs of bytes that were no frame. UDP: datagrams too long for a frame.
+    /// Serial: runs of bytes that were no frame. Elsewhere: what the filter should have dropped.
     pub damaged: u64,
 }
 
@@ -155,8 +167,12 @@ impl Port {
             Medium::Unicast { interface, port, .. } => {
                 udp::Udp::unicast(interface, *port, peers, filter).map(Box::new).map(Kind::Udp)
             }
-            Medium::Serial { device, baud } => {
-                serial::Serial::open(device, *baud).map(Box::new).map(Kind::Serial)
+            Medium::Ethernet { interface, vlan, peers, ethertype } => {
+                let place = ethernet::Place { interface, vlan: *vlan, ethertype: *ethertype };
+                ethernet::Ethernet::open(&place, peers, filter).map(Box::new).map(Kind::Ethernet)
+            }
+            Medium::Serial { device, baud, line } => {
+                serial::Serial::open(device, *baud, line).map(Box::new).map(Kind::Serial)
             }
         };
         match kind {
@@ -169,6 +185,7 @@ impl Port {
     pub fn fd(&self) -> BorrowedFd<'_> {
         match &self.kind {
             Kind::Udp(udp) => udp.fd(),
+            Kind::Ethernet(ethernet) => ethernet.fd(),
             Kind::Serial(serial) => serial.fd(),
         }
     }
@@ -178,6 +195,7 @@ impl Port {
     pub fn receive(&mut self, buffer: &mut [u8; FRAME_MAX]) -> Received {
         let received = match &mut self.kind {
             Kind::Udp(udp) => udp.receive(buffer, &mut self.tally),
+            Kind::Ethernet(ethernet) => ethernet.receive(buffer, &mut self.tally),
             Kind::Serial(serial) => serial.receive(buffer, &mut self.tally),
         };
         if let Received::Frame(_) = received {
@@ -186,10 +204,19 @@ impl Port {
         received
     }
 
+    /// Who sent the last frame, on UDP.
+    pub fn source(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Udp(udp) => udp.source(),
+            Kind::Ethernet(_) | Kind::Serial(_) => None,
+        }
+    }
+
     /// Sends one frame, at most [`FRAME_MAX`] bytes.
     pub fn send(&mut self, frame: &[u8]) -> Sent {
         match &mut self.kind {
             Kind::Udp(udp) => udp.send(frame, &mut self.tally),
+            Kind::Ethernet(ethernet) => ethernet.send(frame, &mut self.tally),
             Kind::Serial(serial) => serial.send(frame, &mut self.tally),
         }
     }
@@ -198,7 +225,7 @@ impl Port {
     /// [`Port::fd`] becomes readable by itself when the line has room again.
     pub fn wants_write(&self) -> bool {
         match &self.kind {
-            Kind::Udp(_) => false,
+            Kind::Udp(_) | Kind::Ethernet(_) => false,
             Kind::Serial(serial) => serial.wants_write(),
         }
     }
@@ -206,7 +233,7 @@ impl Port {
     /// Sends what waits, as far as there is room. [`Port::receive`] does so too.
     pub fn flush(&mut self) -> Sent {
         match &mut self.kind {
-            Kind::Udp(_) => Sent::Done,
+            Kind::Udp(_) | Kind::Ethernet(_) => Sent::Done,
             Kind::Serial(serial) => serial.flush(&mut self.tally),
         }
     }
@@ -214,8 +241,16 @@ impl Port {
     /// Speed of a serial line in bit/s; ten bits carry a byte.
     pub fn bits_per_second(&self) -> Option<u32> {
         match &self.kind {
-            Kind::Udp(_) => None,
+            Kind::Udp(_) | Kind::Ethernet(_) => None,
             Kind::Serial(serial) => Some(serial.baud()),
+        }
+    }
+
+    /// What is known of the peer's modem lines; `None`: it has none, or they are not asked.
+    pub fn lines(&self) -> Option<LinesSeen> {
+        match &self.kind {
+            Kind::Udp(_) | Kind::Ethernet(_) => None,
+            Kind::Serial(serial) => serial.lines(),
         }
     }
 
@@ -224,6 +259,7 @@ impl Port {
     pub fn still_valid(&self) -> bool {
         match &self.kind {
             Kind::Udp(udp) => udp.still_valid(),
+            Kind::Ethernet(ethernet) => ethernet.still_valid(),
             Kind::Serial(serial) => serial.still_valid(),
         }
     }

@@ -111,7 +111,10 @@ fn has_names(link: &config::Link) -> bool {
             let address = peer.split('%').next().unwrap_or(peer);
             address.parse::<IpAddr>().is_err()
         }),
-        Medium::Broadcast { .. } | Medium::Multicast { .. } | Medium::Serial { .. } => false,
+        Medium::Broadcast { .. }
+        | Medium::Multicast { .. }
+        | Medium::Ethernet { .. }
+        | Medium::Serial { .. } => false,
     }
 }
 
@@ -259,7 +262,8 @@ mod tests {
     const FILTER: HeaderFilter = HeaderFilter::new(1, &[1]);
 
     fn job(device: &str) -> Job {
-        let medium = Medium::Serial { device: PathBuf::from(device), baud: 9600 };
+        let line = config::Line::default();
+        let medium = Medium::Serial { device: PathBuf::from(device), baud: 9600, line };
         let id = LinkId::new(0).expect("the first");
         Job::new(id, config::Link { name: "serial".into(), medium })
     }
@@ -277,7 +281,8 @@ mod tests {
         }
         assert_eq!(waits, [200, 400, 800, 1600, 2000, 2000]);
 
-        job.link.medium = Medium::Serial { device: "/etc/passwd".into(), baud: 9600 };
+        let line = config::Line::default();
+        job.link.medium = Medium::Serial { device: "/etc/passwd".into(), baud: 9600, line };
         let other = job.attend(&FILTER).expect("another reason").expect_err("still none");
         assert!(other.to_string().starts_with("link serial: /etc/passwd is not"), "{other}");
         assert!(job.attend(&FILTER).is_none(), "the same again");

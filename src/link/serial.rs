@@ -1,11 +1,18 @@
-//! Serial links: 8 data bits, no parity, 1 stop bit, no flow control.
+//! Serial links: 8 data bits, no parity, 1 stop bit, and unless asked for no flow control.
 //!
 //! No flow control, because a peer that is dead or a cable of three wires holds nothing ready: the
 //! line would stand still and take our own frames hostage. What a slow line cannot carry is left
 //! out instead: at most one frame waits behind the driver's, and a newer one replaces it.
+//!
+//! DTR and RTS are up for as long as the port is open, and the kernel drops them when it is closed
+//! (HUPCL), however the program ends: the peer sees that as its DSR, DCD and CTS.
+use super::bus::{Bus, Whose};
+use super::lines::{self, LinesSeen, Watch};
 use super::{Loss, Obstacle, Received, Sent, Tally};
+use crate::config::{Flow, Line, Modem};
 use crate::core::framing::{Deframer, ENCODED_MAX, encode};
 use crate::core::limits::FRAME_MAX;
+use crate::platform::modem::{self, FileLines, Lines};
 use crate::platform::tty;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,6 +25,7 @@ use serialport::{
 };
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Reads of one call of `receive`: at 3 Mbaud a round of 10 ms brings 3 KiB.
 const READS_MAX: usize = 8;
@@ -27,7 +35,8 @@ const BITS_PER_BYTE: u64 = 10;
 
 /// An open serial line.
 pub(super) struct Serial {
-    port: TTYPort,
+    // Shared with the thread that reads its lines, which holds it for a look at a time.
+    port: Arc<TTYPort>,
     device: PathBuf,
     baud: u32,
     /// Readable when the line is, when it takes bytes again, or when the timer says so.
@@ -44,6 +53,10 @@ pub(super) struct Serial {
     next: Piece<ENCODED_MAX>,
     /// `ready` also waits for room.
     wants_room: bool,
+    /// Several nodes share the line.
+    bus: Option<Bus>,
+    /// The peer's modem lines, if the port has any.
+    watch: Option<Watch>,
 }
 
 /// A part of a buffer: `from..to`.
@@ -76,7 +89,7 @@ impl fmt::Debug for Serial {
 }
 
 impl Serial {
-    pub(super) fn open(device: &Path, baud: u32) -> Result<Self, Obstacle> {
+    pub(super) fn open(device: &Path, baud: u32, line: &Line) -> Result<Self, Obstacle> {
         let shown = device.display();
         check_device(device)?;
         let Some(path) = device.to_str() else {
@@ -85,8 +98,8 @@ impl Serial {
                 "name the device by another path, such as a link in /dev/serial/by-id",
             ));
         };
-        let port =
-            open_tty(serialport::new(path, baud)).map_err(|error| explain(device, &error))?;
+        let port = open_tty(serialport::new(path, baud), line.flow)
+            .map_err(|error| explain(device, baud, &error))?;
         let real = port.baud_rate().unwrap_or(baud);
         // Beyond 3 % the stop bit is missed.
         if u64::from(real.abs_diff(baud)) * 100 > u64::from(baud) * 3 {
@@ -95,6 +108,10 @@ impl Serial {
                 "choose a speed that both ends can do, such as 115200",
             ));
         }
+        // Pseudo-terminals have none.
+        let _ = modem::set(tty::descriptor(&port), modem::Own::Both, true);
+        let bus = line.bus.map(|bus| Bus::new(&bus, baud, tty::descriptor(&port)));
+        let port = Arc::new(port);
         let kernel = |error: Errno| {
             Obstacle::new(
                 format!("{shown}: {error}"),
@@ -102,6 +119,7 @@ impl Serial {
             )
         };
         let (ready, timer) = watch(&port).map_err(kernel)?;
+        let watch = watch_lines(&port, line, &ready);
         Ok(Serial {
             port,
             device: device.to_owned(),
@@ -114,7 +132,14 @@ impl Serial {
             current: Piece::EMPTY,
             next: Piece::EMPTY,
             wants_room: false,
+            bus,
+            watch,
         })
+    }
+
+    /// What is known of the peer's modem lines; `None`: the port has none, or they are not asked.
+    pub(super) fn lines(&self) -> Option<LinesSeen> {
+        self.watch.as_ref().map(Watch::seen)
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -133,9 +158,10 @@ impl Serial {
         if std::mem::take(&mut self.armed) {
             set_timer(&self.timer, 0);
         }
-        if self.wants_write()
-            && let Sent::Lost(loss) = self.flush(tally)
-        {
+        if let Some(up) = self.watch.as_mut().and_then(Watch::news) {
+            return Received::Lines(up);
+        }
+        if let Sent::Lost(loss) = self.go_on(tally) {
             return Received::Lost(loss);
         }
         for _ in 0..READS_MAX {
@@ -145,25 +171,52 @@ impl Serial {
             tally.damaged = self.deframer.tally().damaged;
             match rustix::io::read(tty::descriptor(&self.port), &mut self.input.bytes) {
                 Ok(0) if self.hung_up() => return Received::Lost(Loss::HangUp),
-                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => return Received::Nothing,
-                Ok(len) => self.input.set(len),
+                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => return self.plan(tally),
+                Ok(len) => self.take(len),
                 Err(error) => return Received::Lost(loss(error)),
             }
         }
         match self.deframe(buffer) {
             Some(len) => Received::Frame(len),
-            None => Received::Nothing,
+            None => self.plan(tally),
         }
     }
 
-    /// The next frame in what was read.
+    /// So many bytes were read.
+    fn take(&mut self, len: usize) {
+        self.input.set(len);
+        if let Some(bus) = &mut self.bus {
+            bus.bytes(self.input.rest());
+        }
+    }
+
+    /// Nothing more came: on a bus that may have made it our turn, or put it off.
+    fn plan(&mut self, tally: &mut Tally) -> Received {
+        match self.bus.is_some().then(|| self.go_on(tally)) {
+            Some(Sent::Lost(loss)) => Received::Lost(loss),
+            _ => Received::Nothing,
+        }
+    }
+
+    /// Goes on with what waits, if anything does.
+    fn go_on(&mut self, tally: &mut Tally) -> Sent {
+        if self.wants_write() || self.bus.is_some() { self.flush(tally) } else { Sent::Done }
+    }
+
+    /// The next frame in what was read; our own echo on a bus is none.
     fn deframe(&mut self, buffer: &mut [u8; FRAME_MAX]) -> Option<usize> {
-        let mut rest = self.input.bytes.get(self.input.from..self.input.to)?;
-        let frame = self.deframer.push(&mut rest);
-        self.input.from = self.input.to.saturating_sub(rest.len());
-        let frame = frame?;
-        buffer.get_mut(..frame.len())?.copy_from_slice(frame);
-        Some(frame.len())
+        loop {
+            let mut rest = self.input.bytes.get(self.input.from..self.input.to)?;
+            let frame = self.deframer.push(&mut rest);
+            self.input.from = self.input.to.saturating_sub(rest.len());
+            let frame = frame?;
+            let echo = |bus: &mut Bus| bus.frame(frame) == Whose::Ours;
+            if self.bus.as_mut().is_some_and(echo) {
+                continue;
+            }
+            buffer.get_mut(..frame.len())?.copy_from_slice(frame);
+            return Some(frame.len());
+        }
     }
 
     pub(super) fn send(&mut self, frame: &[u8], tally: &mut Tally) -> Sent {
@@ -175,6 +228,9 @@ impl Serial {
             return Sent::Busy;
         };
         self.next.set(len);
+        if let Some(bus) = &mut self.bus {
+            bus.learn(frame);
+        }
         let sent = self.flush(tally);
         if replaced || sent == Sent::Busy {
             tally.busy += 1;
@@ -194,6 +250,15 @@ impl Serial {
                 return if waits { Sent::Busy } else { Sent::Done };
             }
             self.want_room(false);
+            if self.bus.is_some() {
+                if !self.has_turn() {
+                    return Sent::Done;
+                }
+                std::mem::swap(&mut self.current, &mut self.next);
+                self.next.set(0);
+                tally.sent += 1;
+                continue;
+            }
             if self.next.is_empty() {
                 return Sent::Done;
             }
@@ -212,6 +277,39 @@ impl Serial {
             self.next.set(0);
             tally.sent += 1;
         }
+    }
+
+    /// On a bus: whether a frame waits and its turn has come. Sees to it that we ask again.
+    fn has_turn(&mut self) -> bool {
+        let queued = self.port.bytes_to_write().map_or(0, |queued| queued as usize);
+        let len = self.next.rest().len();
+        let (line, Some(bus)) = (tty::descriptor(&self.port), &mut self.bus) else { return false };
+        if let Some(left) = bus.end(line, queued) {
+            self.wake_in(left);
+            return false;
+        }
+        if len == 0 {
+            return false;
+        }
+        match bus.chance() {
+            Ok(()) => {
+                bus.begin(line, len);
+                if let Some(left) = bus.end(line, len) {
+                    self.wake_in(left);
+                }
+                true
+            }
+            Err(left) => {
+                self.wake_in(left);
+                false
+            }
+        }
+    }
+
+    /// Makes `ready` readable after so many microseconds.
+    fn wake_in(&mut self, micros: u64) {
+        set_timer(&self.timer, micros.saturating_mul(1000).max(1));
+        self.armed = true;
     }
 
     fn write_current(&mut self) -> Result<(), Loss> {
@@ -283,7 +381,7 @@ fn loss(error: Errno) -> Loss {
 }
 
 /// Whether `device` is there at all and something that can be a serial line.
-fn check_device(device: &Path) -> Result<(), Obstacle> {
+pub(super) fn check_device(device: &Path) -> Result<(), Obstacle> {
     let shown = device.display();
     match rustix::fs::stat(device) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => Ok(()),
@@ -301,22 +399,55 @@ fn check_device(device: &Path) -> Result<(), Obstacle> {
     }
 }
 
-fn open_tty(builder: SerialPortBuilder) -> serialport::Result<TTYPort> {
+pub(super) fn open_tty(builder: SerialPortBuilder, flow: Flow) -> serialport::Result<TTYPort> {
+    let flow = match flow {
+        Flow::None => FlowControl::None,
+        Flow::RtsCts => FlowControl::Hardware,
+    };
     let builder = builder
         .data_bits(DataBits::Eight)
         .parity(Parity::None)
         .stop_bits(StopBits::One)
-        .flow_control(FlowControl::None);
+        .flow_control(flow);
     let port = TTYPort::open(&builder)?;
     // What came at another speed, or before we were there.
     port.clear(ClearBuffer::Input)?;
+    hang_up_on_close(tty::descriptor(&port)).map_err(std::io::Error::from)?;
     // The crate opens without blocking and then makes it block.
     rustix::fs::fcntl_setfl(tty::descriptor(&port), OFlags::NONBLOCK)
         .map_err(std::io::Error::from)?;
     Ok(port)
 }
 
-fn explain(device: &Path, error: &serialport::Error) -> Obstacle {
+/// The kernel drops DTR and RTS when the port is closed: the peer knows at once.
+fn hang_up_on_close(port: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let mut settings = rustix::termios::tcgetattr(port)?;
+    settings.control_modes |= rustix::termios::ControlModes::HUPCL;
+    rustix::termios::tcsetattr(port, rustix::termios::OptionalActions::Now, &settings)
+}
+
+/// Watches the peer's modem lines, if there are any. A line is no worse without.
+fn watch_lines(port: &Arc<TTYPort>, line: &Line, ready: &OwnedFd) -> Option<Watch> {
+    // The peer's RTS is not its presence where it stops us by it.
+    let flow = if line.flow == Flow::RtsCts { Lines::CTS } else { Lines::NONE };
+    let watch = match &line.modem {
+        Modem::Off => return None,
+        Modem::File(path) => Watch::start(lines::reader(FileLines(path.clone()))),
+        Modem::Device => {
+            modem::read(tty::descriptor(port)).ok()?;
+            let port = Arc::downgrade(port);
+            Watch::start(move || {
+                let port = port.upgrade()?;
+                Some(modem::read(tty::descriptor(&port)).map(|lines| lines.without(flow)))
+            })
+        }
+    };
+    let watch = watch.ok()?;
+    epoll::add(ready, watch.fd(), EventData::new_u64(2), EventFlags::IN).ok()?;
+    Some(watch)
+}
+
+pub(super) fn explain(device: &Path, baud: u32, error: &serialport::Error) -> Obstacle {
     let shown = device.display();
     match error.kind() {
         serialport::ErrorKind::NoDevice => Obstacle::new(
@@ -328,8 +459,12 @@ fn explain(device: &Path, error: &serialport::Error) -> Obstacle {
             "run latido as root, or as a member of the device's group (often `dialout`)",
         ),
         serialport::ErrorKind::InvalidInput
-        | serialport::ErrorKind::Io(_)
-        | serialport::ErrorKind::Unknown => Obstacle::new(
+        | serialport::ErrorKind::Io(std::io::ErrorKind::InvalidInput) => Obstacle::new(
+            format!("{shown} does not take {baud} baud ({error})"),
+            "choose a speed that both ends can do: 115200 always works, and most USB adapters \
+             take 921600; a UART does its base clock divided by 16 and a whole number",
+        ),
+        serialport::ErrorKind::Io(_) | serialport::ErrorKind::Unknown => Obstacle::new(
             format!("{shown} cannot be set up: {error}"),
             "check the adapter (`dmesg`), and that it can do this speed; Latido goes on trying",
         ),
@@ -374,7 +509,7 @@ mod tests {
         let (_master, slave) = TTYPort::pair().expect("a pseudo-terminal");
         let device = PathBuf::from(slave.name().expect("its name"));
         drop(slave);
-        let Ok(mut serial) = Serial::open(&device, 9600) else { panic!("opens") };
+        let Ok(mut serial) = Serial::open(&device, 9600, &Line::default()) else { panic!("opens") };
         let begin = Instant::now();
         // 96 bytes at 9600 baud are 100 ms.
         serial.wake_after(96);

@@ -12,11 +12,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 /// Bytes that may wait in the kernel while the engine is held up: hundreds of heartbeats.
-const RECEIVE_BUFFER: usize = 1 << 20;
+pub(super) const RECEIVE_BUFFER: usize = 1 << 20;
 /// DSCP CS6, network control (RFC 4594 §3.2); Wi-Fi makes its best access category of it.
 const TRAFFIC_CLASS: u32 = 0xC0;
 /// `SO_PRIORITY` of the queue on our own interface; 7 would need CAP_NET_ADMIN.
-const PRIORITY: u32 = 6;
+pub(super) const PRIORITY: u32 = 6;
 
 /// An open UDP link.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct Udp {
     index: u32,
     /// Where every frame goes.
     to: Vec<SocketAddr>,
+    /// Where the last one came from.
+    from: Option<SocketAddr>,
 }
 
 /// What the names of a unicast link's peers stand for.
@@ -46,9 +48,10 @@ impl Resolved {
     pub(super) fn of(link: &config::Link) -> Self {
         match &link.medium {
             Medium::Unicast { interface, peers, .. } => resolve(interface, peers),
-            Medium::Broadcast { .. } | Medium::Multicast { .. } | Medium::Serial { .. } => {
-                Self::default()
-            }
+            Medium::Broadcast { .. }
+            | Medium::Multicast { .. }
+            | Medium::Ethernet { .. }
+            | Medium::Serial { .. } => Self::default(),
         }
     }
 
@@ -223,7 +226,7 @@ impl Udp {
                 "check its name with `ip link`; Latido goes on trying",
             )
         })?;
-        let udp = Udp { socket, interface: interface.into(), index, to };
+        let udp = Udp { socket, interface: interface.into(), index, to, from: None };
         udp.prepare(domain).map_err(|error| udp.obstacle(&error, 0))?;
         Ok(udp)
     }
@@ -297,8 +300,11 @@ impl Udp {
 
     pub(super) fn receive(&mut self, buffer: &mut [u8; FRAME_MAX], tally: &mut Tally) -> Received {
         // With TRUNC the length is the datagram's own, however small the buffer.
-        match rustix::net::recv(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
-            Ok((_, len)) if (1..=FRAME_MAX).contains(&len) => Received::Frame(len),
+        match rustix::net::recvfrom(&self.socket, &mut buffer[..], RecvFlags::TRUNC) {
+            Ok((_, len, from)) if (1..=FRAME_MAX).contains(&len) => {
+                self.from = from.and_then(|from| SocketAddr::try_from(from).ok());
+                Received::Frame(len)
+            }
             // The filter lets none of these through.
             Ok(_) => {
                 tally.damaged += 1;
@@ -309,6 +315,10 @@ impl Udp {
                 None => Received::Nothing,
             },
         }
+    }
+
+    pub(super) fn source(&self) -> Option<SocketAddr> {
+        self.from
     }
 
     pub(super) fn send(&mut self, frame: &[u8], tally: &mut Tally) -> Sent {

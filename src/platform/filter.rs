@@ -13,12 +13,17 @@ use socket2::SockFilter;
 const HEADER_LEN: u32 = 23;
 /// Bytes of the seal that ends every frame.
 const SEAL_LEN: u32 = 16;
+/// Of the frames of unknown clusters one in so many is let through, a power of two.
+const TRICKLE: u32 = 16;
 /// Bytes of the shortest frame.
 pub const FRAME_MIN: u32 = HEADER_LEN + SEAL_LEN;
 /// Where a frame has its version.
 const VERSION_AT: u32 = 0;
 /// Where a frame has the cluster's tag, 32 bits, little endian.
 const TAG_AT: u32 = 2;
+/// A packet socket's filter sees the Ethernet header, without the tag.
+const ETHERTYPE_AT: u32 = 12;
+const ETHERNET_HEADER_LEN: u32 = 14;
 /// A UDP socket's filter sees the UDP header first.
 const UDP_HEADER_LEN: u32 = 8;
 
@@ -33,6 +38,8 @@ pub struct HeaderFilter {
     /// The clusters' tags, bytes 2 to 5, little endian: so many of them.
     tags: [u32; TAGS_MAX],
     count: usize,
+    /// A few frames of other clusters too.
+    strangers: bool,
 }
 
 /// Which datagrams a UDP socket is there for; three links on one port must not mix.
@@ -44,16 +51,37 @@ pub enum Cast {
     Many,
 }
 
+/// How our frames lie in an Ethernet frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EthernetForm {
+    /// The EtherType behind the tag.
+    pub ethertype: u16,
+    /// The VLAN; `None`: no tag.
+    pub vlan: Option<u16>,
+    /// The two bytes after the EtherType.
+    pub mark: [u8; 2],
+    /// Where our frame begins.
+    pub frame_at: u32,
+}
+
 impl HeaderFilter {
     /// Frames of this version of the format and of the clusters with these tags, of which those
     /// beyond [`TAGS_MAX`] are left out.
     pub const fn new(version: u8, tags: &[u32]) -> HeaderFilter {
-        let mut filter = HeaderFilter { version, tags: [0; TAGS_MAX], count: 0 };
+        let mut filter = HeaderFilter { version, tags: [0; TAGS_MAX], count: 0, strangers: false };
         while filter.count < tags.len() && filter.count < TAGS_MAX {
             filter.tags[filter.count] = tags[filter.count];
             filter.count += 1;
         }
         filter
+    }
+
+    /// The same, and now and then a frame of another cluster: a peer whose cluster has another
+    /// name is told from one that is silent. A busy neighbour costs next to nothing.
+    #[must_use]
+    pub const fn with_strangers(mut self) -> HeaderFilter {
+        self.strangers = true;
+        self
     }
 
     /// Makes the kernel drop everything on a UDP `socket` but datagrams of `cast` that carry a
@@ -65,6 +93,45 @@ impl HeaderFilter {
         Ok(lock(socket)?)
     }
 
+    /// The same for a packet socket on the interface of this `index`, before it is bound: frames of
+    /// `form` to this machine or to everybody, and without any other VLAN's tag.
+    ///
+    /// # Errors
+    /// As in socket(7).
+    pub fn attach_ethernet(
+        &self,
+        socket: impl AsFd,
+        index: u32,
+        form: &EthernetForm,
+    ) -> std::io::Result<()> {
+        socket2::SockRef::from(&socket).attach_filter(&self.ethernet_program(index, form))?;
+        Ok(lock(socket)?)
+    }
+
+    fn ethernet_program(&self, index: u32, form: &EthernetForm) -> Vec<SockFilter> {
+        let mut code = Program::default();
+        // First what tells other traffic apart, in the fewest steps.
+        code.load(HALF, ETHERTYPE_AT);
+        code.drop_unless(JEQ, u32::from(form.ethertype));
+        code.drop_unless_vlan(form.vlan);
+        // Of a VLAN that has an interface of its own here, which was given the frame.
+        code.load(WORD, AUX_OFF + AUX_INTERFACE);
+        code.drop_unless(JEQ, index);
+        // Neither our own frames nor those for others.
+        code.load(BYTE, AUX_OFF + AUX_PACKET_TYPE);
+        code.drop_if(JGT, PACKET_BROADCAST);
+        code.load_len();
+        code.drop_unless(JGE, form.frame_at + FRAME_MIN);
+        code.load(HALF, ETHERNET_HEADER_LEN);
+        code.drop_unless(JEQ, u32::from(u16::from_be_bytes(form.mark)));
+        code.load(BYTE, form.frame_at + VERSION_AT);
+        code.drop_unless(JEQ, u32::from(self.version));
+        code.load(WORD, form.frame_at + TAG_AT);
+        let tags = self.tags.iter().take(self.count).map(|tag| tag.swap_bytes());
+        code.drop_unless_any(tags, self.strangers);
+        code.finish()
+    }
+
     fn program(&self, cast: Cast) -> Vec<SockFilter> {
         let mut code = Program::default();
         code.load_len();
@@ -74,7 +141,8 @@ impl HeaderFilter {
         code.drop_unless(JEQ, u32::from(self.version));
         code.load(WORD, UDP_HEADER_LEN + TAG_AT);
         // Loads are big endian, the tag is little endian.
-        code.drop_unless_any(self.tags.iter().take(self.count).map(|tag| tag.swap_bytes()));
+        let tags = self.tags.iter().take(self.count).map(|tag| tag.swap_bytes());
+        code.drop_unless_any(tags, self.strangers);
         code.load(BYTE, AUX_OFF + AUX_PACKET_TYPE);
         match cast {
             // Our own broadcasts, looped back by the stack: waking up for them is for nothing.
@@ -91,6 +159,7 @@ impl HeaderFilter {
 // linux/bpf_common.h, linux/filter.h, linux/if_packet.h
 const LD: u16 = 0x00;
 const WORD: u16 = 0x00;
+const HALF: u16 = 0x08;
 const BYTE: u16 = 0x10;
 const ABS: u16 = 0x20;
 const LEN: u16 = 0x80;
@@ -101,8 +170,13 @@ const JGE: u16 = 0x35;
 const RET: u16 = 0x06;
 const AUX_OFF: u32 = -0x1000_i32 as u32;
 const AUX_PACKET_TYPE: u32 = 4;
+const AUX_INTERFACE: u32 = 8;
+const AUX_VLAN_TAG: u32 = 44;
+const AUX_VLAN_PRESENT: u32 = 48;
+const AUX_RANDOM: u32 = 56;
 const NETWORK_OFF: u32 = -0x10_0000_i32 as u32;
 const PACKET_HOST: u32 = 0;
+const PACKET_BROADCAST: u32 = 1;
 const PACKET_LOOPBACK: u32 = 5;
 
 /// A filter under construction; every test either goes on or ends in "drop".
@@ -129,19 +203,40 @@ impl Program {
         self.push(RET, 0, 0, 0);
     }
 
-    fn drop_unless_any(&mut self, values: impl ExactSizeIterator<Item = u32>) {
-        let count = values.len();
+    /// `trickle`: but not always.
+    fn drop_unless_any(&mut self, values: impl ExactSizeIterator<Item = u32>, trickle: bool) {
+        let (count, tail) = (values.len(), if trickle { 4 } else { 1 });
         for (place, value) in values.enumerate() {
-            // Over the tests that are left, and the drop after them.
-            let jump = u8::try_from(count - place).unwrap_or(u8::MAX);
+            // Over the tests that are left, and what comes after them.
+            let jump = u8::try_from(count - place - 1 + tail).unwrap_or(u8::MAX);
             self.push(JEQ, jump, 0, value);
         }
-        self.push(RET, 0, 0, 0);
+        if trickle {
+            self.load(WORD, AUX_OFF + AUX_RANDOM);
+            self.push(ALU_AND, 0, 0, TRICKLE - 1);
+            self.drop_unless(JEQ, 0);
+        } else {
+            self.push(RET, 0, 0, 0);
+        }
     }
 
     fn drop_if(&mut self, test: u16, value: u32) {
         self.push(test, 0, 1, value);
         self.push(RET, 0, 0, 0);
+    }
+
+    /// Drops what bears another VLAN's tag, which the kernel has taken off before we see the frame.
+    /// A priority tag, with VLAN 0, is none.
+    fn drop_unless_vlan(&mut self, vlan: Option<u16>) {
+        // Linux 4.20 to 6.1 leave the tag of a frame whose tag has been dealt with where it was.
+        self.load(BYTE, AUX_OFF + AUX_VLAN_PRESENT);
+        match vlan {
+            Some(_) => self.drop_unless(JEQ, 1),
+            None => self.push(JEQ, 4, 0, 0),
+        }
+        self.load(HALF, AUX_OFF + AUX_VLAN_TAG);
+        self.push(ALU_AND, 0, 0, 0x0FFF);
+        self.drop_unless(JEQ, u32::from(vlan.unwrap_or(0)));
     }
 
     /// Drops what was sent to a broadcast or multicast address. The packet type alone does not

@@ -45,7 +45,15 @@ impl Echo {
     /// # Errors
     /// `NETUNREACH`, `HOSTUNREACH`, `WOULDBLOCK` and others of sendto(2).
     pub fn send(&self, to: IpAddr, message: &[u8]) -> io::Result<()> {
-        let to = SockAddr::from(SocketAddr::new(to, 0));
+        self.send_to(SocketAddr::new(to, 0), message)
+    }
+
+    /// As [`Echo::send`], to an address that may need an interface to be one (`fe80::…`).
+    ///
+    /// # Errors
+    /// As [`Echo::send`].
+    pub fn send_to(&self, to: SocketAddr, message: &[u8]) -> io::Result<()> {
+        let to = SockAddr::from(to);
         self.socket.send_to(message, &to).map(drop)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A socket of our own instead of smoltcp's: that one panics when the interface goes down, and
 //! leaks into scripts.
+use super::tap::set_option;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
@@ -12,6 +13,17 @@ use std::io;
 /// A non-blocking, close-on-exec AF_PACKET socket.
 pub struct Socket {
     fd: OwnedFd,
+}
+
+/// An interface, as a socket on it sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// Its index; -1 once it has gone.
+    pub index: i32,
+    /// `ARPHRD_*`; 1: Ethernet.
+    pub kind: u16,
+    /// Its address, if that has six bytes.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// Where on the Ethernet: `struct sockaddr_ll`.
@@ -49,6 +61,34 @@ impl Socket {
     pub fn listen(&self, index: u32, ethertype: u16) -> io::Result<()> {
         let place = Place { index, protocol: ethertype, mac: [0; 6] };
         Ok(rustix::net::bind(&self.fd, &place)?)
+    }
+
+    /// Leaves out what this machine itself sends, which only matters to those who hear every
+    /// EtherType.
+    ///
+    /// # Errors
+    /// `NOPROTOOPT` before Linux 4.20.
+    pub fn ignore_outgoing(&self) -> io::Result<()> {
+        let on: libc::c_int = 1;
+        set_option(&self.fd, libc::PACKET_IGNORE_OUTGOING, &on)
+    }
+
+    /// Index, hardware type (`ARPHRD_*`) and address of the interface that it listens on; without
+    /// the latter two once that has gone.
+    ///
+    /// # Errors
+    /// Of getsockname(2).
+    #[allow(unsafe_code)]
+    pub fn hardware(&self) -> io::Result<Hardware> {
+        let address = rustix::net::getsockname(&self.fd)?;
+        let length = address.addr_len() as usize;
+        // SAFETY: the kernel has written so many bytes there, and `address` lives on.
+        let bytes = unsafe { std::slice::from_raw_parts(address.as_ptr().cast::<u8>(), length) };
+        // struct sockaddr_ll: family, protocol, index, hardware type, packet type, length, address
+        let [_, _, _, _, i, n, d, x, k, e, _, count] = bytes.first_chunk().ok_or(Errno::INVAL)?;
+        let mac = bytes.get(12..18).filter(|_| *count == 6).and_then(|mac| mac.try_into().ok());
+        let index = i32::from_ne_bytes([*i, *n, *d, *x]);
+        Ok(Hardware { index, kind: u16::from_ne_bytes([*k, *e]), mac })
     }
 
     /// Makes the kernel drop every frame but those that have one of `values` as the four bytes at

@@ -75,11 +75,11 @@ fn every_protocol_of(index: libc::c_int) -> SockAddr {
 }
 
 #[allow(unsafe_code)]
-fn set_option<T>(socket: &Socket, option: libc::c_int, value: &T) -> io::Result<()> {
+pub(super) fn set_option<T>(socket: impl AsFd, option: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of a live, plain C value.
     let outcome = unsafe {
         libc::setsockopt(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::SOL_PACKET,
             option,
             std::ptr::from_ref(value).cast(),

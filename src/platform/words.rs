@@ -7,13 +7,11 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of one mapped file.
-pub const WORDS: usize = 64;
-
-/// A shared mapping of [`WORDS`] 64-bit words. A store is one instruction, no system call.
+/// A shared mapping of 64-bit words. A store is one instruction, no system call.
 #[derive(Debug)]
 pub struct Words {
     start: NonNull<AtomicU64>,
+    words: usize,
 }
 
 #[allow(unsafe_code)]
@@ -24,13 +22,14 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// Maps the file, which is made long enough first. It must not be truncated afterwards.
+    /// Maps so many words of the file, which is made as long as that first. It must not be
+    /// truncated afterwards.
     ///
     /// # Errors
     /// Those of `ftruncate(2)`, `fallocate(2)` and `mmap(2)`; no space is left.
     #[allow(unsafe_code)]
-    pub fn map(file: &OwnedFd) -> io::Result<Words> {
-        let len = WORDS * size_of::<u64>();
+    pub fn map(file: &OwnedFd, words: usize) -> io::Result<Words> {
+        let len = words.max(1) * size_of::<u64>();
         rustix::fs::ftruncate(file, len as u64)?;
         reserve(file, len)?;
         // SAFETY: a new shared mapping at an address of the kernel's choice, of a file that is
@@ -46,13 +45,13 @@ impl Words {
             )?
         };
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Words { start })
+        Ok(Words { start, words })
     }
 
     /// The word at `index`; `None` past the end.
     #[allow(unsafe_code)]
     fn word(&self, index: usize) -> Option<&AtomicU64> {
-        if index >= WORDS {
+        if index >= self.words {
             return None;
         }
         // SAFETY: within the mapping (checked above), page-aligned start, alive as long as self.
@@ -101,6 +100,6 @@ impl Drop for Words {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
         // SAFETY: exactly what `map` mapped; references to it end with self.
-        let _ = unsafe { munmap(self.start.as_ptr().cast(), WORDS * size_of::<u64>()) };
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.words.max(1) * size_of::<u64>()) };
     }
 }

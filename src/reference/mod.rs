@@ -9,7 +9,7 @@
 //! engine through a mailbox.
 mod board;
 mod echo;
-mod frames;
+mod inquest;
 mod names;
 mod pinger;
 mod prober;
@@ -18,6 +18,7 @@ mod prober;
 mod tests;
 
 pub use board::{Board, Seen};
+pub use inquest::{Case, Cause, Found, Inquest, Inquests};
 
 use crate::config::{Config, Kind, References};
 use crate::core::id::{GroupId, GroupSet};

@@ -145,7 +145,14 @@ impl<T: Fn(Finding)> Pinger<T> {
         let Some(names) = &self.names else { return };
         for host in &mut self.hosts {
             match host.lookup.and_then(|index| names.get(index)) {
-                Some(Ok(address)) => host.address = Some(address),
+                Some(Ok(address)) if host.address != Some(address) => {
+                    let before = host.address.replace(address);
+                    self.board.change(host.reference, |seen| {
+                        seen.addresses.retain(|known| Some(*known) != before);
+                        seen.addresses.push(address);
+                    });
+                }
+                Some(Ok(_)) => {}
                 Some(Err(why)) => host.why = Some(why),
                 None => {}
             }

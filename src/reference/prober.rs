@@ -2,12 +2,12 @@
 //!
 //! Sockets, frames and kernel filters are made at the start and whenever an interface changes, so
 //! that between the core's wish and the first probe on the wire lie a wake-up and a `sendto`.
-use super::frames::{
-    self, ADVERTISEMENT, ARP_SENDER_AT, ETHERTYPE_ARP, ETHERTYPE_IPV6, Holder, TARGET_END_AT,
-};
 use super::{Finding, Shared};
 use crate::config::Address;
 use crate::core::id::GroupId;
+use crate::platform::neighbour::{
+    self, ADVERTISEMENT, ARP_SENDER_AT, ETHERTYPE_ARP, ETHERTYPE_IPV6, Holder, TARGET_END_AT,
+};
 use crate::platform::netlink::{Link, Monitor, Socket};
 use crate::platform::process::wait_readable;
 use crate::platform::{clock, packet};
@@ -156,7 +156,7 @@ impl<T: Fn(Finding)> Prober<T> {
         for place in &self.places {
             for _ in 0..FRAMES_PER_TURN {
                 let Ok(Some(frame)) = place.socket.receive(&mut buffer) else { break };
-                let Some(holder) = frames::holder(frame) else { continue };
+                let Some(holder) = neighbour::holder(frame) else { continue };
                 if self.macs.contains(&holder.mac) || self.macs.contains(&holder.sender) {
                     continue;
                 }
@@ -214,7 +214,7 @@ impl<T: Fn(Finding)> Prober<T> {
                 missing.push(address.to_string());
                 continue;
             };
-            let probe = Probe { group: *group, address, frame: frames::probe(mac, address) };
+            let probe = Probe { group: *group, address, frame: neighbour::probe(mac, address) };
             let same = |place: &&mut (&Link, [u8; 6], Vec<Probe>)| {
                 place.0.index == link.index && place.2[0].address.is_ipv6() == address.is_ipv6()
             };

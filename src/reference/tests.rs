@@ -116,11 +116,8 @@ fn hosts(lists: &[&[&str]]) -> References {
 fn start(cable: &Cable, references: References, addresses: &[&str]) -> (Guards, Receiver<Finding>) {
     let address = |text: &&str| {
         let address = crate::config::Address {
-            address: text.parse().unwrap(),
-            prefix: None,
             interface: Some("eth0".into()),
-            label: None,
-            broadcast: None,
+            ..crate::config::Address::new(text.parse().unwrap())
         };
         (GroupId::default(), address)
     };

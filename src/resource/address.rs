@@ -1,17 +1,39 @@
 //! Where an address goes, and whether it is there.
 use crate::config;
 use crate::platform::netlink::{Address, Flags, Lifetime, Link, Socket};
+use crate::platform::virtual_mac;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The loopback interface of every namespace. An address there is none of ours unless the
 /// configuration says so: real servers behind a load balancer keep their service address on it.
 const LOOPBACK: u32 = 1;
 
-/// An address as the kernel gets it, and the interface it goes on.
+/// An address as the kernel gets it, and the interfaces it goes on.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) address: Address,
+    /// The interface that has it.
     pub(super) link: Link,
+    /// The interface by which it is reached: the same, but for a virtual MAC.
+    pub(super) lan: Link,
+    pub(super) wanted: config::Address,
+    /// The interface was made just now.
+    pub(super) fresh: bool,
+}
+
+impl Plan {
+    /// The interface that has the address, on `lan`: that itself, or the one with the virtual MAC,
+    /// which is made if it is not there (then true).
+    pub(super) fn carrier_on(
+        socket: &mut Socket,
+        wanted: &config::Address,
+        lan: &Link,
+    ) -> Result<(Link, bool), String> {
+        match wanted.virtual_mac {
+            Some(mac) => virtual_mac::ensure(socket, lan, mac, wanted.address),
+            None => Ok((lan.clone(), false)),
+        }
+    }
 }
 
 /// Lifetime of an address in the kernel; it is renewed four times a second. One second is the
@@ -46,21 +68,25 @@ pub(super) fn resolve(
     places: &[Address],
 ) -> Result<Plan, String> {
     let ip = wanted.address;
-    let link = find_link(socket, wanted, places)?;
-    if !link.up {
+    let lan = find_link(socket, wanted, places)?;
+    if !lan.up {
         return Err(format!(
             "the interface {name} is switched off; switch it on (ip link set {name} up), and see \
              that it is on after a restart of the machine",
-            name = link.name
+            name = lan.name
         ));
     }
     let bits = if ip.is_ipv4() { 32 } else { 128 };
+    let (link, fresh) = Plan::carrier_on(socket, wanted, &lan)?;
     let there = places.iter().find(|place| place.index == link.index);
+    // Where the interface itself leads to that network a second way would only confuse.
+    let beside = wanted.virtual_mac.is_some() && leads_to(socket, ip, lan.index);
     let prefix = match (wanted.prefix, there) {
+        _ if beside => bits,
         (Some(prefix), _) => prefix,
         (None, Some(there)) => there.prefix,
-        (None, None) => match socket.route_to(ip, Some(link.index)) {
-            Ok(Some(route)) if on_link(&route, link.index) => route.prefix,
+        (None, None) => match socket.route_to(ip, Some(lan.index)) {
+            Ok(Some(route)) if on_link(&route, lan.index) => route.prefix,
             Ok(_) => bits,
             Err(error) => return Err(error.to_string()),
         },
@@ -77,7 +103,7 @@ pub(super) fn resolve(
         lifetime: lifetime(ip),
         ..Address::new(link.index, ip, prefix)
     };
-    Ok(Plan { address, link })
+    Ok(Plan { address, link, lan, wanted: wanted.clone(), fresh })
 }
 
 fn find_link(
@@ -105,14 +131,26 @@ fn find_link(
             }
         },
     };
-    match socket.link_by_index(index) {
+    let mut found = socket.link_by_index(index);
+    if let Ok(Some(link)) = &found
+        && virtual_mac::is_ours(link)
+        && let Some(parent) = link.parent
+    {
+        found = socket.link_by_index(parent);
+    }
+    match found {
         Ok(Some(link)) => Ok(link),
         Ok(None) => Err(format!("the interface with index {index} has just gone")),
         Err(error) => Err(error.to_string()),
     }
 }
 
-fn on_link(route: &crate::platform::netlink::Route, index: u32) -> bool {
+/// Whether the address belongs to a network of the interface.
+fn leads_to(socket: &mut Socket, ip: IpAddr, index: u32) -> bool {
+    socket.route_to(ip, Some(index)).is_ok_and(|found| found.is_some_and(|r| on_link(&r, index)))
+}
+
+pub(super) fn on_link(route: &crate::platform::netlink::Route, index: u32) -> bool {
     route.index == index && route.gateway.is_none() && !route.local && route.prefix > 0
 }
 

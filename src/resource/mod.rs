@@ -6,7 +6,10 @@
 //! engine no longer vouches for their group.
 mod address;
 mod announce;
+mod claim;
+mod held;
 mod keeper;
+mod learn;
 mod script;
 mod worker;
 
@@ -16,6 +19,7 @@ mod tests;
 use crate::config;
 use crate::core::id::{GroupId, JobId};
 use crate::core::io::Outcome;
+use crate::platform::gate::Cover;
 use crate::platform::process::Wake;
 use crate::platform::sched;
 use std::io;
@@ -39,6 +43,17 @@ pub struct Report {
     pub job: JobId,
     /// What it came to.
     pub outcome: Outcome,
+}
+
+/// Whose resources they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// This node's name, for the scripts' environment.
+    pub node: &'a str,
+    /// Heartbeat's directory, for the same.
+    pub ha_dir: Option<&'a Path>,
+    /// What ownership rests on: it tells what somebody else's claim of an address may mean.
+    pub rule: config::Rule,
 }
 
 /// Owns the threads that start, stop and probe the groups.
@@ -104,8 +119,7 @@ impl Slots {
 }
 
 impl Resources {
-    /// Starts the threads. `node` is this node's name and `ha_dir` Heartbeat's directory, for the
-    /// scripts' environment. `vouch[g]`: until when (µs of CLOCK_BOOTTIME) the engine vouches for
+    /// Starts the threads. `vouch[g]`: until when (µs of CLOCK_BOOTTIME) the engine vouches for
     /// group g; addresses of a group that it does not vouch for are withdrawn. `report` is called
     /// by the workers. All of it acts in the network namespace of the calling thread.
     ///
@@ -113,12 +127,11 @@ impl Resources {
     /// No sockets, descriptors or threads to be had.
     pub fn new(
         groups: &[config::Group],
-        node: &str,
-        ha_dir: Option<&Path>,
+        who: Who<'_>,
         vouch: Arc<[AtomicU64]>,
         report: impl Fn(Report) + Send + Sync + Clone + 'static,
     ) -> io::Result<Self> {
-        Self::with_priority(groups, node, ha_dir, vouch, report, None)
+        Self::with_priority(groups, who, vouch, report, None)
     }
 
     /// As [`new`](Self::new), with real-time priority (SCHED_RR, 1 to 99) for the threads; the
@@ -128,8 +141,7 @@ impl Resources {
     /// As [`new`](Self::new).
     pub fn with_priority(
         groups: &[config::Group],
-        node: &str,
-        ha_dir: Option<&Path>,
+        who: Who<'_>,
         vouch: Arc<[AtomicU64]>,
         report: impl Fn(Report) + Send + Sync + Clone + 'static,
         priority: Option<u8>,
@@ -140,7 +152,7 @@ impl Resources {
                 format!("{} groups, but only {} vouchers", groups.len(), vouch.len()),
             ));
         }
-        let shared = Arc::new(keeper::Shared::new(groups, vouch)?);
+        let shared = Arc::new(keeper::Shared::new(groups, who.rule, vouch)?);
         let mut all =
             Resources { slots: Vec::new(), shared: Arc::clone(&shared), threads: Vec::new() };
         let mut keeper = keeper::Keeper::new(shared)?;
@@ -150,7 +162,7 @@ impl Resources {
             let mut worker = worker::Worker::new(
                 group.clone(),
                 id,
-                (node, ha_dir),
+                (who.node, who.ha_dir),
                 Arc::clone(&slots),
                 Arc::clone(&all.shared),
                 report.clone(),
@@ -192,6 +204,8 @@ impl Resources {
         if let Some(slots) = self.slots.get(group.index()) {
             slots.next.store(0, Ordering::Release);
             slots.put(&slots.stop, 0, job);
+            // After that: whoever clears it looks for a waiting stop next.
+            self.shared.set_stopping(group.index(), true);
         }
     }
 
@@ -206,6 +220,12 @@ impl Resources {
     /// Announces the group's addresses again, at once and three times more. Never blocks.
     pub fn announce(&self, group: GroupId) {
         self.shared.announce_again(group.index());
+    }
+
+    /// From now on no address appears on a new interface before the lease gate stands there.
+    pub fn wait_for(&self, cover: Cover) {
+        // The first one stays: an engine has one gate.
+        let _ = self.shared.cover.set(cover);
     }
 
     /// Ends the threads; a script that runs is killed. Addresses that were not stopped vanish

@@ -1,16 +1,17 @@
 //! The thread of one group: does its jobs, one after the other.
 use super::address::{places, resolve};
 use super::announce;
-use super::keeper::{Held, Shared};
+use super::held::Held;
+use super::keeper::Shared;
 use super::script::{Program, State};
 use super::{Job, Report, Slots, lock};
 use crate::config::{self, Group, Kind, Resource};
 use crate::core::id::GroupId;
 use crate::core::io::Outcome;
-use crate::platform::netlink::Socket;
+use crate::platform::netlink::{Address, Socket};
 use crate::platform::output::Output;
-use crate::platform::packet;
 use crate::platform::process::{End, spawn, wait_readable};
+use crate::platform::{packet, virtual_mac};
 use log::{Level, debug, error, info, warn};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
@@ -31,6 +32,8 @@ const STATUS_LIMIT: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_millis(500);
 /// Outputs of scripts that have ended but left somebody behind who may still write to them.
 const LINGERING_MAX: usize = 8;
+/// A gate that does not come to a new interface for so long never does.
+const GATE_WAIT: Duration = Duration::from_secs(2);
 const LINGER_LOOK: Duration = Duration::from_millis(200);
 
 /// Why a script's action came to no end of its own.
@@ -127,9 +130,15 @@ impl<R: Fn(Report)> Worker<R> {
     pub(super) fn run(&mut self) {
         while !self.slots.quits() {
             let (job, outcome) = match self.slots.take() {
-                Some(Job::Start(job)) => (job, self.start()),
+                Some(Job::Start(job)) => {
+                    self.begin();
+                    (job, self.start())
+                }
                 Some(Job::Stop(job)) => (job, self.stop()),
-                Some(Job::Probe(job)) => (job, self.probe()),
+                Some(Job::Probe(job)) => {
+                    self.begin();
+                    (job, self.probe())
+                }
                 None => {
                     self.wait(None);
                     continue;
@@ -164,6 +173,14 @@ impl<R: Fn(Report)> Worker<R> {
         format!("{}/{}", self.group.name, resource.name)
     }
 
+    /// A start after a stop: the group's addresses are looked after again.
+    fn begin(&self) {
+        self.shared.set_stopping(self.id.index(), false);
+        if self.slots.stop_waits() {
+            self.shared.set_stopping(self.id.index(), true);
+        }
+    }
+
     fn start(&mut self) -> Outcome {
         let resources = self.group.resources.clone();
         for (index, resource) in resources.iter().enumerate() {
@@ -189,9 +206,12 @@ impl<R: Fn(Report)> Worker<R> {
     fn start_address(&mut self, label: &str, wanted: &config::Address) -> Result<(), String> {
         let there = places(&mut self.socket, wanted)?;
         let plan = resolve(&mut self.socket, wanted, &there)?;
+        if plan.fresh && self.shared.cover.get().is_some_and(|cover| !cover.wait(GATE_WAIT)) {
+            return Err(format!("the lease gate does not come to {}", plan.link.name));
+        }
         let (index, ip, prefix) = (plan.address.index, wanted.address, plan.address.prefix);
         let same = |a: &&_| {
-            let a: &crate::platform::netlink::Address = a;
+            let a: &Address = a;
             a.index == index && a.prefix == prefix
         };
         let adopted = there.iter().any(|place| same(&place));
@@ -207,19 +227,23 @@ impl<R: Fn(Report)> Worker<R> {
                 }
             }
             held.retain(|held| held.plan.address.address != ip);
-            held.push(Held::new(plan.clone(), announced));
+            let mut new = Held::new(plan.clone(), announced);
+            // Who has it already has told its neighbours.
+            new.check_wanted = !adopted;
+            held.push(new);
         }
         self.shared.kick();
         let name = &plan.link.name;
         let how = if adopted { "adopted" } else { "added" };
         info!(target: "resource", "{label}: {how} on {name} as {ip}/{prefix}");
-        if !plan.link.carrier {
+        if !plan.lan.carrier {
+            let name = &plan.lan.name;
             warn!(target: "resource", "{label}: {name} has no carrier: nobody can reach it there");
         }
         for other in there.iter().filter(|place| !same(place)) {
-            match self.socket.delete_address(other) {
+            match remove(&mut self.socket, other) {
                 Ok(_) => warn!(target: "resource", "{label}: removed a second copy: {other}"),
-                Err(error) => warn!(target: "resource", "{label}: {error}"),
+                Err(why) => warn!(target: "resource", "{label}: {why}"),
             }
         }
         Ok(())
@@ -285,11 +309,16 @@ impl<R: Fn(Report)> Worker<R> {
         held.retain(|held| held.plan.address.address != wanted.address);
         let mut failure = None;
         for place in places(&mut self.socket, wanted)? {
-            match self.socket.delete_address(&place) {
+            match remove(&mut self.socket, &place) {
                 Ok(true) => info!(target: "resource", "{label}: removed"),
                 Ok(false) => {}
-                Err(error) => failure = Some(error.to_string()),
+                Err(why) => failure = Some(why),
             }
+        }
+        if let Some(mac) = wanted.virtual_mac
+            && let Err(why) = virtual_mac::remove(&mut self.socket, mac)
+        {
+            failure.get_or_insert(why);
         }
         failure.map_or(Ok(()), Err)
     }
@@ -383,6 +412,12 @@ impl<R: Fn(Report)> Worker<R> {
     fn probe_address(&mut self, label: &str, wanted: &config::Address) -> Result<State, String> {
         let there = places(&mut self.socket, wanted)?;
         if there.is_empty() {
+            // A crash may have left its interface, which must not take what is for another node.
+            if let Some(mac) = wanted.virtual_mac
+                && virtual_mac::remove(&mut self.socket, mac)?
+            {
+                info!(target: "resource", "{label}: removed the virtual MAC that was left");
+            }
             return Ok(State::Stopped);
         }
         if self.shared.vouched(self.id.index()) {
@@ -521,4 +556,16 @@ impl<R: Fn(Report)> Worker<R> {
             .env("LATIDO_ACTION", action);
         command
     }
+}
+
+/// Removes an address, and the interface that was made for it: also one of a former configuration.
+/// False: it was not there any more.
+fn remove(socket: &mut Socket, place: &Address) -> Result<bool, String> {
+    let text = |error: crate::platform::netlink::Error| error.to_string();
+    let link = socket.link_by_index(place.index).map_err(text)?;
+    let removed = socket.delete_address(place).map_err(text)?;
+    if let Some(link) = link.filter(virtual_mac::is_ours) {
+        virtual_mac::remove_link(socket, &link)?;
+    }
+    Ok(removed)
 }

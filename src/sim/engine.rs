@@ -87,6 +87,10 @@ impl World {
                 self.trace.push(self.now, node, Line::Link(link.index(), up));
                 self.give(node, now, Input::Link { link, up })
             }
+            Pending::HungUp { link } => {
+                self.trace.push(self.now, node, Line::Link(link.index(), false));
+                self.give(node, now, Input::HungUp { link })
+            }
             Pending::Able { group, able } => {
                 self.trace.push(self.now, node, Line::Able(group.index(), able));
                 self.give(node, now, Input::Able { group, able })

@@ -65,6 +65,8 @@ pub enum Fault {
     Quality(usize, Wire),
     /// A machine's link loses or regains its carrier.
     Carrier(usize, usize, bool),
+    /// The modem lines of a machine's link drop, or come up again.
+    Lines(usize, usize, bool),
     /// A machine can, or cannot, serve a group's clients.
     Able(usize, usize, bool),
     /// How a group's start ends on a machine.
@@ -123,6 +125,7 @@ impl World {
             Fault::Cut { link, from, to, cut } => self.network.wire(link, from, to).cut = cut,
             Fault::Quality(link, quality) => self.quality(link, quality),
             Fault::Carrier(node, link, up) => self.carrier(node, link, up),
+            Fault::Lines(node, link, up) => self.lines(node, link, up),
             Fault::Able(node, group, able) => {
                 self.machines[node].services[group].able = able;
                 self.enqueue(node, Pending::Able { group: super::Setup::group(group), able });
@@ -265,6 +268,15 @@ impl World {
         self.enqueue(node, Pending::Link { link, up });
     }
 
+    fn lines(&mut self, node: usize, link: usize, up: bool) {
+        if self.is_witness(node) {
+            return;
+        }
+        let link = LinkId::new(link).expect("links are few");
+        let what = if up { Pending::Link { link, up } } else { Pending::HungUp { link } };
+        self.enqueue(node, what);
+    }
+
     fn mend(&mut self) {
         for wire in self.network.wires() {
             *wire = Wire::GOOD;
@@ -322,6 +334,7 @@ impl Fault {
             Fault::Cut { .. } => "cut or mend of one direction",
             Fault::Quality(..) => "quality of a link",
             Fault::Carrier(..) => "carrier",
+            Fault::Lines(..) => "modem lines",
             Fault::Able(..) => "ability",
             Fault::Starts(..) => "start script",
             Fault::Stops(..) => "stop script",

@@ -18,6 +18,7 @@ pub(super) const ADDRESS_LIFETIME: u64 = 1_000_000;
 pub(super) enum Pending {
     Frame { link: LinkId, bytes: Rc<[u8]> },
     Link { link: LinkId, up: bool },
+    HungUp { link: LinkId },
     Able { group: GroupId, able: bool },
     Report { group: GroupId, job: JobId, outcome: Outcome },
     Fenced { node: NodeId, request: JobId, outcome: Fenced },

@@ -3,6 +3,7 @@ use super::Hands;
 use crate::config::{Config, Kind};
 use crate::platform::gate::{self, Tag};
 use crate::platform::netlink::Socket;
+use crate::platform::virtual_mac;
 use crate::runtime::{NotedAddress, noted_addresses};
 use crate::tell::{Level, stderr};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,8 @@ fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
         let name = link.map_or("?", |link| link.name.as_str());
         let ours = wanted.iter().any(|noted| {
             noted.address == address.address
-                && noted.interface.as_deref().is_none_or(|wanted| wanted == name)
+                && (noted.interface.as_deref().is_none_or(|wanted| wanted == name)
+                    || link.is_some_and(virtual_mac::is_ours))
         });
         if !ours {
             continue;
@@ -89,6 +91,15 @@ fn remove(wanted: &[NotedAddress]) -> Result<Vec<String>, String> {
             Ok(true) => removed.push(format!("{} ({name})", address.address)),
             Ok(false) => {}
             Err(error) => trouble.push(error.to_string()),
+        }
+    }
+    // What had a virtual MAC's address has none any more, whoever took that off.
+    let left = socket.addresses().map_err(|error| error.to_string())?;
+    for link in links.iter().filter(|link| virtual_mac::is_ours(link)) {
+        if !left.iter().any(|address| address.index == link.index)
+            && let Err(why) = virtual_mac::remove_link(&mut socket, link)
+        {
+            trouble.push(why);
         }
     }
     if trouble.is_empty() { Ok(removed) } else { Err(trouble.join("; ")) }
@@ -101,6 +112,38 @@ mod tests {
     use crate::platform::namespace::new_network;
     use crate::platform::netlink::{Address, LinkKind};
     use crate::runtime::RuntimeDir;
+
+    #[test]
+    fn a_virtual_mac_goes_with_its_address_and_without_it() {
+        let noted = NotedAddress {
+            address: "192.0.2.20".parse().expect("address"),
+            interface: Some("lato0".into()),
+        };
+        std::thread::spawn(move || {
+            new_network().expect("needs CAP_SYS_ADMIN");
+            let mut socket = Socket::open().expect("netlink");
+            let veth = LinkKind::Veth { peer: "peer0", peer_namespace: None };
+            let index = socket.add_link("lato0", veth).expect("link");
+            socket.set_up(index, true).expect("on");
+            for there in [true, false] {
+                let parent = socket.link("lato0").expect("asked").expect("there");
+                let mac = [2, 1, 2, 3, 4, 5];
+                let (link, made) =
+                    virtual_mac::ensure(&mut socket, &parent, mac, noted.address).expect("made");
+                assert!(made && virtual_mac::is_ours(&link));
+                if there {
+                    let address = Address::new(link.index, noted.address, 32);
+                    socket.add_address(&address).expect("add");
+                }
+                let removed = remove(std::slice::from_ref(&noted)).expect("released");
+                assert_eq!(removed.len(), usize::from(there));
+                let links = socket.links().expect("list");
+                assert!(!links.iter().any(virtual_mac::is_ours), "{links:?}");
+            }
+        })
+        .join()
+        .expect("namespace");
+    }
 
     #[test]
     fn noted_addresses_go_and_others_stay() {

@@ -3,6 +3,7 @@
 //! The engine hands over [`Notice`]s, small `Copy` values, through a bounded queue; one thread
 //! makes sentences of them and writes them wherever the configuration says. Nobody who has
 //! something to say ever waits: what does not fit is counted, and the count is told.
+mod keys;
 mod limit;
 pub mod notify;
 mod safety;
@@ -10,6 +11,7 @@ mod sink;
 mod text;
 mod thread;
 
+pub(crate) use keys::other_cluster;
 pub use sink::{Settings, stderr};
 pub(crate) use text::{NAMESAKE, span};
 pub use text::{Names, Sentence, event};

@@ -138,7 +138,7 @@ impl Sinks {
     /// [`Sinks::trouble`].
     pub(super) fn write(&mut self, line: Line<'_>) {
         if self.settings.journal {
-            let text = format!("<{}>{}\n", line.level as u8, line.text);
+            let text = journal(line);
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
         let human = human(line);
@@ -166,11 +166,8 @@ pub fn stderr(level: Level, text: &str) {
     }
     let uptime = crate::platform::clock::now().since(Instant::default());
     let line = Line { level, wall: SystemTime::now(), uptime, text };
-    let text = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        format!("<{}>{text}\n", level as u8)
-    } else {
-        human(line)
-    };
+    let text =
+        if std::env::var_os("JOURNAL_STREAM").is_some() { journal(line) } else { human(line) };
     let _ = error.lock().write_all(text.as_bytes());
 }
 
@@ -205,6 +202,19 @@ pub(super) fn stamp(wall: SystemTime, uptime: Duration) -> String {
     }
 }
 
+/// What the text begins with where others put the time before it: they take it from the same clock.
+fn unset(line: Line<'_>) -> String {
+    match Calendar::local(line.wall) {
+        Some(_) => String::new(),
+        None => format!("{}: ", stamp(line.wall, line.uptime)),
+    }
+}
+
+/// sd-daemon(3): the level in front, the journal adds the time.
+fn journal(line: Line<'_>) -> String {
+    format!("<{}>{}{}\n", line.level as u8, unset(line), line.text)
+}
+
 /// RFC 3164 as `/dev/log` takes it: no host name.
 fn syslog(line: Line<'_>, facility: u8) -> String {
     const MONTHS: [&str; 12] =
@@ -215,7 +225,7 @@ fn syslog(line: Line<'_>, facility: u8) -> String {
         let month = MONTHS[(at.month - 1).clamp(0, 11) as usize];
         format!("{month} {:2} {:02}:{:02}:{:02} ", at.day, at.hour, at.minute, at.second)
     });
-    format!("<{priority}>{stamp}latido[{pid}]: {}", line.text)
+    format!("<{priority}>{stamp}latido[{pid}]: {}{}", unset(line), line.text)
 }
 
 /// A facility's number, by its name in syslog.conf(5).
@@ -244,6 +254,16 @@ mod tests {
     #[test]
     fn an_unset_clock_shows_the_uptime() {
         assert_eq!(human(line(Level::Warning, "x")), "up 5.250 s latido: warning: x\n");
+        assert_eq!(journal(line(Level::Warning, "x")), "<4>up 5.250 s: x\n");
+    }
+
+    #[test]
+    fn a_set_clock_shows_the_date_and_leaves_it_to_the_journal() {
+        let wall = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_793_000_000_250);
+        let set = Line { wall, ..line(Level::Info, "x") };
+        let text = human(set);
+        assert!(text.starts_with("2026-10-") && text.ends_with(".250 latido: x\n"), "{text}");
+        assert_eq!(journal(set), "<6>x\n");
     }
 
     #[test]
@@ -273,7 +293,7 @@ mod tests {
         let mut buffer = [0u8; 200];
         let len = socket.recv(&mut buffer).expect("syslog");
         let text = std::str::from_utf8(&buffer[..len]).expect("utf-8");
-        assert_eq!(text, format!("<134>latido[{}]: first", std::process::id()));
+        assert_eq!(text, format!("<134>latido[{}]: up 5.250 s: first", std::process::id()));
         std::fs::remove_dir_all(&dir).expect("remove");
     }
 

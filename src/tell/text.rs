@@ -11,6 +11,8 @@ pub(crate) const NAMESAKE: &str = "somebody else sends with our key";
 /// The names that the core knows only as numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
+    /// Of the cluster.
+    pub cluster: String,
     /// Of the nodes, in the order of `NodeId`.
     pub nodes: Vec<String>,
     /// Of the witnesses; their `NodeId`s go from the last one downwards.
@@ -25,6 +27,7 @@ impl Names {
     /// Those of a configuration.
     pub fn of(config: &Config) -> Names {
         Names {
+            cluster: config.cluster.clone(),
             nodes: config.nodes.clone(),
             witnesses: config.witnesses.clone(),
             links: config.links.iter().map(|link| link.name.clone()).collect(),
@@ -115,6 +118,14 @@ pub fn event(event: Event, names: &Names) -> Sentence {
             Warning,
             format!("link {} is lost here: look at its cable and interface", names.link(link)),
         ),
+        Event::HungUp(link) => say(
+            Warning,
+            format!(
+                "link {}: the peer's modem lines have dropped (its power, its program, or the \
+                 cable): it is asked on every link",
+                names.link(link)
+            ),
+        ),
         Event::Stalled(by) => say(
             Warning,
             format!(
@@ -136,6 +147,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::Reset(_)
         | Event::NotRemembered
         | Event::InForce => super::safety::event(event, names),
+        Event::OtherCluster(..) | Event::PeerKey(..) => super::keys::event(event, names),
         Event::Lost(count) => say(Warning, format!("{count} events were lost: too many at once")),
         Event::Claim(..)
         | Event::ClaimWithdrawn(_)
@@ -243,7 +255,10 @@ fn peer_link(node: NodeId, link: LinkId, state: LinkState, names: &Names) -> Sen
         LinkState::Up => say(Level::Notice, format!("link {link} to {node} works both ways")),
         LinkState::OneWay => say(
             Level::Warning,
-            format!("link {link} to {node} works one way only: look at its cable and firewalls"),
+            format!(
+                "link {link} to {node} works one way only: look at its cable and firewalls; if \
+                 several do at once, at the order of the links in both configurations"
+            ),
         ),
         LinkState::Down => say(
             Level::Warning,
@@ -407,6 +422,8 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Rival(group, ..) => key(24, group.index(), 0),
             Event::NobodyAble(group) => key(25, group.index(), 0),
             Event::Clone(_) => key(26, 0, 0),
+            Event::OtherCluster(link, _) => key(60, link.index(), 0),
+            Event::PeerKey(node, _) => key(61, node.index(), 0),
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
@@ -424,6 +441,7 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Reset(group) => key(37, group.index(), 0),
             Event::NotRemembered => key(38, 0, 0),
             Event::InForce => key(39, 0, 0),
+            Event::HungUp(link) => key(45, link.index(), 0),
         },
         Notice::LinkTrouble(link, _) => key(40, link.index(), 0),
         Notice::Overslept(_) => key(41, 0, 0),
@@ -439,6 +457,7 @@ mod tests {
 
     fn names() -> Names {
         Names {
+            cluster: String::new(),
             nodes: vec!["debian".into(), "pi".into()],
             links: vec!["eth0 broadcast".into(), "/dev/ttyUSB0".into()],
             groups: vec!["ftp".into()],
@@ -469,7 +488,8 @@ mod tests {
             (
                 Event::PeerLink(node(0), link, LinkState::OneWay),
                 Level::Warning,
-                "link /dev/ttyUSB0 to debian works one way only: look at its cable and firewalls",
+                "link /dev/ttyUSB0 to debian works one way only: look at its cable and firewalls; \
+                 if several do at once, at the order of the links in both configurations",
             ),
             (
                 Event::Stopping(group, StopReason::Rival(node(0))),

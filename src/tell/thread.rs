@@ -36,6 +36,8 @@ pub struct Past {
     pub level: Level,
     /// What.
     pub text: String,
+    /// Of the news why a node is silent: the cause in one word.
+    pub cause: Option<&'static str>,
 }
 
 impl Past {
@@ -95,13 +97,18 @@ pub struct Teller {
 impl Teller {
     /// Writes a line. What does not fit is counted.
     pub fn say(&self, level: Level, text: impl Into<String>) {
-        self.record(level, text.into(), false);
+        self.record(level, text.into(), false, None);
     }
 
-    fn record(&self, level: Level, mut text: String, keep: bool) {
+    /// Writes a line and keeps it among the events, with its cause in one word.
+    pub fn explain(&self, level: Level, text: impl Into<String>, cause: &'static str) {
+        self.record(level, text.into(), true, Some(cause));
+    }
+
+    fn record(&self, level: Level, mut text: String, keep: bool, cause: Option<&'static str>) {
         let source = kin(&text);
         shorten(&mut text);
-        self.send(Record { level, source, text, keep });
+        self.send(Record { level, source, text, keep, cause });
     }
 
     /// Opens the log files anew, as after log rotation.
@@ -172,7 +179,7 @@ impl log::Log for Teller {
         // Which resource failed, and its last words; and what its sender calls an event.
         let failed = record.target() == "resource" && level <= Level::Warning;
         let keep = failed || record.target() == "event";
-        self.record(level, record.args().to_string(), keep);
+        self.record(level, record.args().to_string(), keep, None);
     }
 
     fn flush(&self) {}
@@ -184,6 +191,7 @@ struct Record {
     text: String,
     /// Among the events, too.
     keep: bool,
+    cause: Option<&'static str>,
 }
 
 struct Shared {
@@ -277,15 +285,15 @@ impl Scribe {
         while let Some((at, notice)) = self.notices.dequeue() {
             let names = self.shared.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let Sentence { level, text } = text::notice(notice, &names);
-            let past = Past { wall: SystemTime::now(), at, level, text };
+            let past = Past { wall: SystemTime::now(), at, level, text, cause: None };
             self.put(level, text::source(notice), &past.text, at.since(Instant::default()));
             self.shared.history.push(past);
         }
-        while let Ok(Record { level, source, text, keep }) = self.records.try_recv() {
+        while let Ok(Record { level, source, text, keep, cause }) = self.records.try_recv() {
             let written = level <= self.sinks.wanted() && self.put(level, source, &text, uptime());
             // What was too much for the log would drive the events out of their places.
             if keep && written {
-                self.keep(level, text);
+                self.keep(level, text, cause);
             }
         }
         self.look_at_files();
@@ -300,9 +308,9 @@ impl Scribe {
         }
     }
 
-    fn keep(&mut self, level: Level, text: String) {
+    fn keep(&mut self, level: Level, text: String, cause: Option<&'static str>) {
         let at = crate::platform::clock::now();
-        self.shared.history.push(Past { wall: SystemTime::now(), at, level, text });
+        self.shared.history.push(Past { wall: SystemTime::now(), at, level, text, cause });
     }
 
     /// A log file that cannot be written is told on the other ways, once an hour.
@@ -320,7 +328,7 @@ impl Scribe {
         }
         self.told = Some(now);
         self.put(Level::Warning, kin(&text), &text, uptime());
-        self.keep(Level::Warning, text);
+        self.keep(Level::Warning, text, None);
     }
 
     /// Whether the line was written.

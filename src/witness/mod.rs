@@ -265,6 +265,8 @@ impl Engine {
                     self.witness.handle(self.now, Input::Frame { link, bytes });
                     self.drain();
                 }
+                // A vote is given to whoever is heard: lines tell a witness nothing.
+                Received::Lines(_) => {}
                 Received::Nothing => break,
                 Received::Lost(loss) => {
                     self.words.lost(link, loss);

@@ -67,7 +67,8 @@ fn web_mail_dns() {
     assert_eq!(config.timing.interval, Duration::from_secs(1), "Heartbeat's default");
     assert_eq!(config.timing.warn, Duration::from_secs(5), "half of deadtime");
     assert_eq!(config.timing.initial_dead, Duration::from_secs(20), "twice deadtime");
-    let serial = Medium::Serial { device: PathBuf::from("/dev/ttyS0"), baud: 19_200 };
+    let line = latido::config::Line::default();
+    let serial = Medium::Serial { device: PathBuf::from("/dev/ttyS0"), baud: 19_200, line };
     assert_eq!(config.links[0].medium, serial);
     assert_eq!(config.links[1].name, "eth1 broadcast");
     assert_eq!(names(config), ["10.0.0.100", "named", "httpd", "sendmail"]);

@@ -103,7 +103,6 @@ fn what_is_not_done_is_named() {
         ("hopfudge 1", "hopfudge is not used"),
         ("hopfudge x", "`hopfudge x` is no number"),
         ("deadping 10", "deadping is not used: there are no references"),
-        ("watchdog /dev/watchdog", "watchdog is not used"),
         ("respawn hacluster /usr/lib/heartbeat/ipfail", "ipfail without references"),
         ("respawn root /usr/bin/thing", "/usr/bin/thing is not started"),
         ("failfast root /usr/bin/thing", "/usr/bin/thing is not started"),
@@ -153,7 +152,8 @@ fn links() {
     let peers = ["10.0.0.1", "10.0.0.2", "fe80::2"].map(str::to_string).to_vec();
     let unicast = Medium::Unicast { interface: "eth1".into(), port: 700, peers };
     assert_eq!(good(&loaded).links[5].medium, unicast);
-    let serial = Medium::Serial { device: "/dev/ttyUSB0".into(), baud: 9_600 };
+    let line = latido::config::Line::default();
+    let serial = Medium::Serial { device: "/dev/ttyUSB0".into(), baud: 9_600, line };
     assert_eq!(good(&loaded).links[6].medium, serial);
     let many = with("bcast a1 a2 a3 a4 a5 a6 a7");
     only_error(&many, 7, "9 links: at most 8", "remove");
@@ -384,7 +384,8 @@ fn every_directive_is_documented() {
 
 #[test]
 fn a_speed_too_low_is_the_one_the_daemon_reckons_with() {
-    let serial = |baud| Medium::Serial { device: "/dev/ttyS0".into(), baud };
+    let line = latido::config::Line::default;
+    let serial = |baud| Medium::Serial { device: "/dev/ttyS0".into(), baud, line: line() };
     let interval = Duration::from_millis(100);
     assert_eq!(serial(115_200).every(interval), 1);
     assert_eq!(serial(9_600).every(interval), 2);

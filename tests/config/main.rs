@@ -1,12 +1,15 @@
 //! Configurations that people really wrote, and all the ways to write them wrong.
 
+mod addresses;
 mod commands;
 mod fencing;
 mod fixtures;
+mod hardware;
 mod heartbeat;
 mod properties;
 mod references;
 mod toml;
+mod watchdog;
 mod witness;
 
 use latido::cli::{check, keygen, migrate};

@@ -76,6 +76,9 @@ const TOML_WORDS: &[&str] = &[
     "interval = \"1s\"\n",
     "dead = 3\n",
     "[[link]]\n",
+    "ethernet = \"eth1\"\n",
+    "vlan = ",
+    "peers = [\"02:00:00:00:00:01\"]\n",
     "udp = \"broadcast\"\n",
     "interface = \"eth0\"\n",
     "[[group]]\n",
@@ -110,6 +113,14 @@ fn config() -> impl Strategy<Value = String> {
         (0..4u8, 1..200u16).prop_map(|(n, port)| format!(
             "udp = \"unicast\"\ninterface = \"eth{n}\"\nport = {port}\npeers = [\"10.0.0.1\", \"fe80::2\"]"
         )),
+        (0..4u8, any::<bool>(), 1..=4094u16, 0x88B5..=0x88B7u16).prop_map(
+            |(n, tagged, vlan, kind)| {
+                let tag = if tagged { format!("vlan = {vlan}\n") } else { String::new() };
+                let to = format!("peers = [\"02:00:00:00:00:0{n}\", \"02-AB-cd-00-00-1{n}\"]\n");
+                let to = if vlan % 2 == 0 { to } else { String::new() };
+                format!("ethernet = \"eth{n}\"\n{tag}{to}ethertype = {kind:#x}")
+            }
+        ),
         (0..4u8, 50..4_000_000u32)
             .prop_map(|(n, baud)| format!("serial = \"/dev/ttyS{n}\"\nbaud = {baud}")),
     ];

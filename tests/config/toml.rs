@@ -49,7 +49,8 @@ fn wrong_values_are_named_with_the_cure() {
         ("udp = \"broadcast\"", "udp = \"brodcast\"", "no udp link of kind", "`broadcast`"),
         ("udp = \"broadcast\"", "udp = \"multicast\"", "needs its `group`", "239."),
         ("udp = \"broadcast\"", "udp = \"unicast\"", "needs its peers", "peers"),
-        ("udp = \"broadcast\"", "ethernet = \"eth0\"", "raw Ethernet links are not", "broadcast"),
+        ("udp = \"broadcast\"", "ethernet = \"eth0\"", "`interface` means nothing", "remove"),
+        ("udp = \"broadcast\"", "udp = \"broadcast\"\nserial = \"/dev/x\"", "a link is", "two"),
         ("udp = \"broadcast\"", "port = 694", "this link has no kind", "serial"),
         (
             "interface = \"eth0\"\n",
@@ -273,4 +274,114 @@ fn a_log_without_its_directory_is_a_warning() {
     let found = find(&loaded, "there is no directory /no-such-dir");
     assert_eq!(found.severity, Severity::Warning);
     assert!(found.cure.contains("mkdir -p /no-such-dir"), "{found}");
+}
+
+/// The documented one with this instead of its first link.
+fn with_link(lines: &str) -> Loaded {
+    changed("udp = \"broadcast\"\ninterface = \"eth0\"", lines)
+}
+
+#[test]
+fn raw_ethernet_links() {
+    let link = |lines| good(&with_link(lines)).links[0].clone();
+    let plain = link("ethernet = \"eth1\"");
+    assert_eq!(plain.name, "eth1 ethernet");
+    let interface = || "eth1".to_owned();
+    let medium = |vlan, peers: &[&str], ethertype| {
+        let peers = peers.iter().map(|peer| peer.parse().expect("an address")).collect();
+        Medium::Ethernet { interface: interface(), vlan, peers, ethertype }
+    };
+    assert_eq!(plain.medium, medium(None, &[], 0x88B5));
+    let full = link(
+        "ethernet = \"eth1\"\nvlan = 42\nethertype = 0x88b6\n\
+         peers = [\"52-54-00-AA-00-01\", \"52:54:00:aa:00:02\"]",
+    );
+    assert_eq!(full.name, "eth1 ethernet vlan 42");
+    let peers = ["52:54:00:aa:00:01", "52:54:00:aa:00:02"];
+    assert_eq!(full.medium, medium(Some(42), &peers, 0x88B6));
+}
+
+#[test]
+fn wrong_raw_ethernet_links_are_named_with_the_cure() {
+    for (lines, message, cure) in [
+        ("vlan = 0", "`vlan = 0` is out of range", "from 1 to 4094"),
+        ("vlan = 4095", "`vlan = 4095` is out of range", "from 1 to 4094"),
+        ("vlan = \"42\"", "`vlan` is a text", "a number from 1 to 4094"),
+        ("ethertype = 1500", "`ethertype = 1500` is out of range", "from 1536"),
+        ("ethertype = 0x0800", "EtherType 0x0800 is that of IPv4", "0x88b5"),
+        ("ethertype = 0x8100", "EtherType 0x8100 is that of VLAN tags", "0x88b5"),
+        ("peers = []", "no peers", "remove `peers` for broadcast"),
+        ("peers = [\"10.0.0.1\"]", "`10.0.0.1` is no Ethernet address", "`ip link` shows"),
+        ("peers = [\"ff:ff:ff:ff:ff:ff\"]", "is no Ethernet address", "without `peers`"),
+        (
+            "peers = [\"52:54:00:aa:00:01\", \"52-54-00-AA-00-01\"]",
+            "52:54:00:aa:00:01 is there twice",
+            "once",
+        ),
+        ("port = 694", "`port` means nothing for a raw Ethernet link", "remove"),
+        ("vlam = 42", "[[link]] has no key `vlam`", "did you mean `vlan`?"),
+        ("udp = \"broadcast\"", "a link is either", "two links"),
+        ("[[link]]\nethernet = \"eth1\"", "the same link as in line", "remove one"),
+        ("[[link]]\nethernet = \"eth1\"\nethertype = 0x88b5", "the same link as in", "remove"),
+    ] {
+        let loaded = with_link(&format!("ethernet = \"eth1\"\n{lines}"));
+        let found = find(&loaded, message);
+        assert_eq!(found.severity, Severity::Error, "{lines}");
+        assert!(found.cure.contains(cure), "wanted `{cure}`:\n{}", said(&loaded));
+    }
+    for (lines, message) in [
+        ("ethernet = \"eth1:0\"", "`eth1:0` is no interface"),
+        ("ethernet = 1", "`ethernet` is a number"),
+        ("udp = \"broadcast\"\ninterface = \"eth0\"\nvlan = 42", "`vlan` means nothing for a udp"),
+        ("serial = \"/dev/ttyS8\"\nethertype = 0x88b5", "`ethertype` means nothing for a serial"),
+    ] {
+        let loaded = with_link(lines);
+        assert_eq!(find(&loaded, message).severity, Severity::Error, "{lines}");
+    }
+}
+
+#[test]
+fn raw_ethernet_links_of_one_interface_are_told_apart() {
+    let text = "ethernet = \"eth1\"\n[[link]]\nethernet = \"eth1\"\nvlan = 42\n[[link]]\n\
+                ethernet = \"eth1\"\nvlan = 42\nethertype = 0x88b6";
+    let loaded = with_link(text);
+    let names: Vec<&str> = good(&loaded).links.iter().map(|link| link.name.as_str()).collect();
+    let vlan = |kind| format!("eth1 ethernet vlan 42 type {kind}");
+    let expected =
+        ["eth1 ethernet".to_owned(), vlan("0x88b5"), vlan("0x88b6"), "/dev/ttyUSB0".to_owned()];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn the_same_links_in_another_order_are_a_difference() {
+    const ETH0: &str = "[[link]]\nudp = \"broadcast\"\ninterface = \"eth0\"";
+    const ETH1: &str = "[[link]]\nudp = \"broadcast\"\ninterface = \"eth1\"";
+    const LAN: &str = "[[link]]\nudp = \"broadcast\"\ninterface = \"enp3s0\"";
+    const RAW: &str = "[[link]]\nethernet = \"eth1\"";
+    const TTY: &str = "[[link]]\nserial = \"/dev/ttyS0\"";
+    const USB: &str = "[[link]]\nserial = \"/dev/ttyUSB0\"";
+    let start = TOML.find("[[link]]").expect("links");
+    let end = TOML.find("[[group]]").expect("groups");
+    let load = |links: &[&str]| {
+        let text = format!("{}{}\n{}", &TOML[..start], links.join("\n"), &TOML[end..]);
+        Dir::toml(&text).1
+    };
+    for (one, two, same) in [
+        (&[ETH0, TTY][..], &[ETH0, TTY][..], true),
+        (&[ETH0, TTY], &[LAN, USB], true),
+        (&[ETH0, ETH1], &[LAN, ETH0], true),
+        (&[ETH0, RAW, TTY], &[ETH0, RAW], true),
+        (&[ETH0, TTY], &[TTY, ETH0], false),
+        (&[ETH0, TTY], &[USB, LAN], false),
+        (&[ETH0, ETH1], &[ETH1, ETH0], false),
+        (&[ETH0, RAW, TTY], &[ETH0, USB, RAW], false),
+    ] {
+        let (here, there) = (load(one), load(two));
+        let (here, there) = (good(&here), good(&there));
+        assert_eq!(here.digest(), there.digest(), "links are each node's own");
+        let lines = differences(here, there);
+        assert_eq!(lines.is_empty(), same, "{one:?} {two:?}: {lines:?}");
+        let order = |line: &String| line.contains("the order of the links");
+        assert!(lines.iter().all(order), "{lines:?}");
+    }
 }

@@ -3,6 +3,7 @@ mod commands;
 mod doubles;
 mod failures;
 mod fences;
+mod hangup;
 mod leases;
 mod majority;
 mod partitions;

@@ -227,6 +227,7 @@ fn step(cluster: &mut Cluster, random: &mut Random, now: u64, jobs: &mut Vec<(Gr
                 15..20 => Command::Takeover(set),
                 20 => Command::Fence(node(random.index(8))),
                 21 => Command::ConfirmDead(node(random.index(8))),
+                22 => Command::TryKey(random.below(3) as u8),
                 _ => Command::Failback(set),
             };
             cluster.handle(at, Input::Command { id: 1, command });

@@ -226,7 +226,7 @@ impl Trio {
 }
 
 /// The longest takeover that `latido check` computes.
-fn bound(scene: &Scene) -> Duration {
+pub(crate) fn bound(scene: &Scene) -> Duration {
     let [option, path] = scene.config_args("pi");
     let (code, out, err) = world::run(&["check", "--json", &option, &path]);
     let value: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{code} {out} {err}"));

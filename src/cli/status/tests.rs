@@ -8,9 +8,10 @@ fn well() -> Report {
         name: name.into(),
         state: "up".into(),
         rtt_us: Some(rtt_us),
+        ..PeerLinkReport::default()
     };
     let links = vec![link("eth0 broadcast", 310), link("/dev/ttyUSB0", 12_400)];
-    let up = |name: &str| LinkReport { name: name.into(), up: true, error: None };
+    let up = |name: &str| LinkReport { name: name.into(), up: true, error: None, modem: None };
     Report {
         ok: true,
         schema: 1,
@@ -71,7 +72,7 @@ pi (this node), ready, up 3 h 12 min, latido 0.1.0
 quorum assume-dead: NOT safe: when every path between the nodes is cut, both
   take all groups
 
-NODE             STATE      LINKS (round trip)
+NODE             STATE      LINKS (round trip ± jitter, loss, last frame)
 debian           alive      eth0 broadcast 310 µs, /dev/ttyUSB0 12 ms
 pi               this node
 
@@ -167,6 +168,23 @@ fn every_state_that_needs_somebody_is_a_problem() {
         let found = problems(&report);
         assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}");
     }
+}
+
+#[test]
+fn links_that_are_taken_for_each_other_are_one_problem() {
+    let mut report = well();
+    let links = &mut report.nodes[0].links;
+    links.iter_mut().for_each(|link| link.state = "one-way".into());
+    let names: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+    assert!(names.len() > 1, "{names:?}");
+    let found = problems(&report);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(names.iter().all(|name| found[0].contains(name)), "{found:?}");
+    assert!(found[0].contains("another order") && found[0].contains("latido check"), "{found:?}");
+    // One that works proves nothing of the others; one that is silent is silent.
+    report.nodes[0].links[0].state = "up".into();
+    let found = problems(&report);
+    assert!(found.iter().all(|problem| problem.contains("Look at its cable")), "{found:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ struct Key {
 }
 
 /// Reads `authkeys`; `None` if there is no usable key, which is then reported.
-pub(super) fn read(path: &Path, cluster: &str, report: &mut Report) -> Option<Keys> {
+pub(in crate::config) fn read(path: &Path, cluster: &str, report: &mut Report) -> Option<Keys> {
     let content = match files::read(path) {
         Ok(content) => content,
         Err(message) => {

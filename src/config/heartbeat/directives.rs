@@ -19,7 +19,7 @@ pub(super) const WHOLE_LINE: [&str; 10] = [
 ];
 
 /// Directives that do something here.
-pub(super) const HONOURED: [&str; 26] = [
+pub(super) const HONOURED: [&str; 27] = [
     "node",
     "keepalive",
     "deadtime",
@@ -46,10 +46,11 @@ pub(super) const HONOURED: [&str; 26] = [
     "ping6",
     "ping_group",
     "deadping",
+    "watchdog",
 ];
 
 /// Directives that are read, checked as far as it makes sense, and named.
-const NAMED: [&str; 5] = ["stonith", "stonith_host", "watchdog", "respawn", "failfast"];
+const NAMED: [&str; 4] = ["stonith", "stonith_host", "respawn", "failfast"];
 
 /// Directives that mean nothing here, and why.
 const WITHOUT_MEANING: [(&str, &str); 26] = [
@@ -84,20 +85,6 @@ const WITHOUT_MEANING: [(&str, &str); 26] = [
 /// A directive that does nothing here, or does not exist.
 pub(super) fn other(name: Word, words: &[Word], report: &mut Report) {
     match name.text {
-        "watchdog" => {
-            if let Some(word) = last(name, words, report)
-                && !word.text.starts_with('/')
-            {
-                let message = format!("`{}` is not a full path", word.text);
-                report.error(word.at, message, "such as /dev/watchdog");
-            }
-            let message = "watchdog is not used: this version does not reset a machine that hangs";
-            report.warning(
-                name.at,
-                message,
-                "the service manager can use it: RuntimeWatchdogSec= of systemd",
-            );
-        }
         "respawn" | "failfast" => programs(name, words, report),
         "crm" | "pacemaker" => pacemaker(name, words, report),
         "autojoin" => autojoin(name, words, report),

@@ -28,6 +28,7 @@ pub(in super::super) struct HaCf {
     pub(super) references: References,
     pub(super) failback: Option<Failback>,
     pub(super) stonith: Vec<stonith::Line>,
+    pub(super) watchdog: Option<Located<PathBuf>>,
     pub(super) log: Log,
     pub(super) realtime: bool,
     pub(super) priority: u8,
@@ -49,6 +50,7 @@ impl Default for HaCf {
             references: References::default(),
             failback: None,
             stonith: Vec::new(),
+            watchdog: None,
             log: Log::default(),
             realtime: true,
             priority: 1,
@@ -158,6 +160,16 @@ impl HaCf {
             "ping" | "ping6" | "ping_group" => self.references.read(name, words, report),
             "deadping" => self.references.read_dead(name, words, report),
             "respawn" if self.references.read_ipfail(words) => {}
+            "watchdog" => match last(name, words, report) {
+                Some(word) if word.text.starts_with('/') => {
+                    self.watchdog = Some(Located::new(word.text.into(), word.at));
+                }
+                Some(word) => {
+                    let message = format!("`{}` is not a full path", word.text);
+                    report.error(word.at, message, "such as /dev/watchdog");
+                }
+                None => {}
+            },
             "stonith" | "stonith_host" => stonith::read(self, name, words, report),
             _ => directives::other(name, words, report),
         }

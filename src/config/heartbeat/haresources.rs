@@ -245,8 +245,7 @@ fn read_address(word: Word, skip: usize, node: &str, report: &mut Report) -> Opt
         );
         return None;
     };
-    let mut found =
-        Address { address, prefix: None, interface: None, label: None, broadcast: None };
+    let mut found = Address::new(address);
     if let Some((bits, at)) = parts.get(1).filter(|part| !part.0.is_empty()) {
         match values::prefix(bits, address) {
             Ok(bits) => found.prefix = Some(bits),

@@ -1,6 +1,6 @@
 //! Media lines of `ha.cf`: each interface or device becomes a link.
 use super::super::diagnostic::{Located, Report};
-use super::super::{Medium, values};
+use super::super::{Line, Medium, values};
 use super::Word;
 use super::hacf::HaCf;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -60,7 +60,8 @@ fn bcast(hacf: &mut HaCf, name: Word, words: &[Word], report: &mut Report) {
 fn serial(hacf: &mut HaCf, words: &[Word], report: &mut Report) {
     for word in words {
         if word.text.starts_with('/') {
-            let medium = Medium::Serial { device: PathBuf::from(word.text), baud: hacf.baud };
+            let (device, line) = (PathBuf::from(word.text), Line::default());
+            let medium = Medium::Serial { device, baud: hacf.baud, line };
             add(hacf, medium, *word, *word, report);
         } else {
             let message = format!("`{}` is not a full path", word.text);

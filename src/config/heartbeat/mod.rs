@@ -3,7 +3,7 @@
 //! Every directive is honoured, mapped, or named in a warning with the reason. Where Heartbeat
 //! refused without a word (`keepalive 1s`) it is understood; where it accepted nonsense
 //! (`udpport 99999`) it is refused or named.
-mod authkeys;
+pub(super) mod authkeys;
 mod directives;
 mod hacf;
 mod haresources;
@@ -15,7 +15,8 @@ use super::diagnostic::{At, Located, Report};
 use super::fence::{RawFencing, default_stop_failure};
 use super::files;
 use super::raw::{Raw, RawTiming};
-use super::{Rule, Source};
+use super::watchdog::RawWatchdog;
+use super::{Panel, Rule, Source, Watchdog};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
     let keys = authkeys::read(&dir.join("authkeys"), &cluster, report);
     let timing = timing(&hacf, At::file(file), report);
     let errors = report.errors();
+    let watchdog = watchdog(&hacf, timing.dead.value);
     let devices = stonith::devices(&hacf, report);
     let unread = report.errors() > errors;
     let references = hacf.references.finish(timing.interval.value, timing.dead.value, report);
@@ -61,6 +63,9 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         takeover_max: None,
         stop_failure: default_stop_failure(rule, false),
         fencing,
+        watchdog,
+        panel: Panel::default(),
+        health: None,
         keys,
         nodes: hacf.nodes,
         witnesses: Vec::new(),
@@ -70,6 +75,15 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         log: hacf.log,
         realtime: if hacf.realtime { Some(hacf.priority) } else { None },
     })
+}
+
+/// With Heartbeat's timeout: no sooner than the other node would act.
+fn watchdog(hacf: &HaCf, dead: Duration) -> Option<RawWatchdog> {
+    let device = hacf.watchdog.as_ref()?;
+    let seconds = (dead + Duration::from_millis(10)).as_millis().div_ceil(1000);
+    let timeout = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX));
+    let watchdog = Watchdog { device: device.value.clone(), timeout, ..Watchdog::default() };
+    Some(RawWatchdog { at: device.at, watchdog })
 }
 
 /// Heartbeat's clusters have no name of their own: that of the nodes tells two clusters apart.

@@ -1,10 +1,11 @@
 //! `[[fence]]` and `[self_fence]`.
 use super::super::diagnostic::{At, Located, Report};
 use super::super::fence::{
-    self, Device, DeviceKind, Method, Options, Parameters, RawDevice, SelfFence,
+    self, Device, DeviceKind, Method, Options, Parameters, RawDevice, Relay, SelfFence,
 };
 use super::super::files;
 use super::super::suggest::did_you_mean;
+use super::panel as values;
 use super::table::{Table, keys_of};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,9 @@ const TEST_MAX: Duration = Duration::from_secs(7 * 86_400);
 const OPTIONS_MAX: usize = 64;
 const OPTION_BYTES_MAX: usize = 3500;
 
-const KINDS: [&str; 3] = ["command", "agent", "stonith"];
-const HOW: &str = "start it with `command = [\"/path\"]`, `agent = \"fence_ipmilan\"` or \
-                   `stonith = \"external/ipmi\"`";
+const KINDS: [&str; 4] = ["command", "agent", "stonith", "gpio"];
+const HOW: &str = "start it with `command = [\"/path\"]`, `agent = \"fence_ipmilan\"`, \
+                   `stonith = \"external/ipmi\"` or `gpio = \"gpiochip0:17\"`";
 
 /// Reads all devices.
 pub(super) fn read(document: &Table, report: &mut Report) -> Vec<RawDevice> {
@@ -33,10 +34,14 @@ fn read_device(table: &Table, report: &mut Report) -> Option<RawDevice> {
     table.only(keys_of("[[fence]]"), report);
     let nodes = read_nodes(table, report);
     let kinds: Vec<&str> = KINDS.into_iter().filter(|key| table.has(key)).collect();
+    if !table.has("gpio") {
+        refuse(table, &["pulse", "sense", "settle"], "a device that is no relay", report);
+    }
     let kind = match kinds[..] {
         ["command"] => read_command_device(table, report),
         ["agent"] => read_agent(table, report),
         ["stonith"] => read_stonith(table, report),
+        ["gpio"] => read_relay(table, report),
         [] => {
             report.error(table.at, "this device has no kind", HOW);
             None
@@ -50,7 +55,13 @@ fn read_device(table: &Table, report: &mut Report) -> Option<RawDevice> {
     let timeout = limit(table, "timeout", TIMEOUT_MAX, fence::TIMEOUT, report);
     let test_every = limit(table, "test_every", TEST_MAX, fence::TEST_EVERY, report);
     let tries = table.integer("tries", 1..=100, report).unwrap_or(fence::TRIES);
-    let method = read_method(table, report);
+    let mut method = read_method(table, report);
+    if let Some(DeviceKind::Gpio(relay)) = &kind
+        && relay.pulse.is_some()
+    {
+        // Off and on in one.
+        method = Method::Reset;
+    }
     let on = table.boolean("on", report);
     if on.is_some() && method == Method::Reset {
         let message = "`on` means nothing with method = \"reset\": it is one action";
@@ -121,6 +132,21 @@ fn refuse(table: &Table, keys: &[&'static str], kind: &str, report: &mut Report)
 fn read_command_device(table: &Table, report: &mut Report) -> Option<DeviceKind> {
     refuse(table, &["options", "params", "params_file"], "a command: write arguments", report);
     read_command(table, report).map(DeviceKind::Command)
+}
+
+fn read_relay(table: &Table, report: &mut Report) -> Option<DeviceKind> {
+    refuse(table, &["options", "params", "params_file", "method"], "a relay", report);
+    let pin = values::pin(table, "gpio", report)?;
+    let sense = values::pin(table, "sense", report);
+    let mut span = |key| table.duration(key, report).map(|span| span.value);
+    let (pulse, settle) = (span("pulse"), span("settle"));
+    let settle = settle.unwrap_or(fence::SETTLE);
+    if let Some(pulse) = pulse.filter(|pulse| *pulse < settle) {
+        let show = super::super::format_duration;
+        let message = format!("a pulse of {} ends before the power is gone", show(pulse));
+        report.error(table.at("pulse"), message, format!("at least `settle`, {}", show(settle)));
+    }
+    Some(DeviceKind::Gpio(Relay { pin, pulse, sense, settle }))
 }
 
 fn read_command(table: &Table, report: &mut Report) -> Option<Vec<String>> {
@@ -243,7 +269,7 @@ fn is_secret(name: &str) -> bool {
 pub(super) fn check_private(path: &Path, devices: &[RawDevice], at: At, report: &mut Report) {
     let secret = |options: &Options| options.0.iter().any(|(name, _)| is_secret(name));
     let holds = devices.iter().any(|device| match &device.device.kind {
-        DeviceKind::Command(_) => false,
+        DeviceKind::Command(_) | DeviceKind::Gpio(_) => false,
         DeviceKind::Agent { options, .. } => secret(options),
         DeviceKind::Stonith { parameters: Parameters::Options(options), .. } => secret(options),
         DeviceKind::Stonith { parameters, .. } => matches!(parameters, Parameters::Line(_)),

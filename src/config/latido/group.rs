@@ -2,7 +2,8 @@
 use super::super::diagnostic::{Located, Report};
 use super::super::raw::{RawGroup, RawResource};
 use super::super::suggest::did_you_mean;
-use super::super::{Address, Failback, Kind, values};
+use super::super::{Address, Failback, Kind, announcing, values};
+use super::announcing::Announced;
 use super::table::{Table, keys_of};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,22 +11,32 @@ use std::time::Duration;
 
 /// Longest time limit of a start or stop.
 const TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
-const RESOURCE: [&str; 10] = [
+const RESOURCE: [&str; 14] = [
     "address",
     "service",
     "script",
     "interface",
     "label",
     "broadcast",
+    "reannounce",
+    "announce_check",
+    "neighbours",
+    "virtual_mac",
     "args",
     "script_dirs",
     "start_timeout",
     "stop_timeout",
 ];
 
+/// What only an address has.
+const ANNOUNCING: [&str; 4] = ["reannounce", "announce_check", "neighbours", "virtual_mac"];
+
 /// Reads all groups.
 pub(super) fn read(document: &Table, report: &mut Report) -> Vec<RawGroup> {
     let nodes = document.table("cluster", "[cluster]", &mut Report::default());
+    // What is wrong with it was said.
+    let cluster = nodes.and_then(|table| table.string("name", &mut Report::default()));
+    let cluster = cluster.map(|name| name.value).unwrap_or_default();
     let nodes = nodes.and_then(|table| table.strings("nodes", &mut Report::default()));
     let mut groups = Vec::new();
     for table in document.tables("group", "[[group]]", report) {
@@ -54,10 +65,12 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<RawGroup> {
         }
         let lower = |node: Located<String>| Located::new(node.value.to_ascii_lowercase(), node.at);
         let failback = read_failback(&table, report);
+        let group = name.as_ref().map_or("", |name| &name.value);
+        let usual = Usual { cluster: &cluster, group, announced: Announced::read(&table, report) };
         let resources = table
             .tables("resources", "a resource", report)
             .into_iter()
-            .filter_map(|resource| read_resource(&resource, report))
+            .filter_map(|resource| read_resource(&resource, &usual, report))
             .collect();
         groups.push(RawGroup {
             name: name.unwrap_or(Located::new(String::new(), table.at)),
@@ -87,12 +100,19 @@ fn read_failback(table: &Table, report: &mut Report) -> Failback {
     }
 }
 
-fn read_resource(table: &Table, report: &mut Report) -> Option<RawResource> {
+/// What holds for all addresses of a group.
+struct Usual<'a> {
+    cluster: &'a str,
+    group: &'a str,
+    announced: Announced,
+}
+
+fn read_resource(table: &Table, usual: &Usual<'_>, report: &mut Report) -> Option<RawResource> {
     table.only(&RESOURCE, report);
     let kinds: Vec<&str> =
         ["address", "service", "script"].into_iter().filter(|key| table.has(key)).collect();
     let kind = match kinds[..] {
-        ["address"] => read_address(table, report),
+        ["address"] => read_address(table, usual, report),
         ["service"] => read_service(table, report),
         ["script"] => read_script(table, report),
         [] => {
@@ -125,7 +145,7 @@ fn refuse(table: &Table, keys: &[&'static str], kind: &str, report: &mut Report)
     }
 }
 
-fn read_address(table: &Table, report: &mut Report) -> Option<Kind> {
+fn read_address(table: &Table, usual: &Usual<'_>, report: &mut Report) -> Option<Kind> {
     refuse(table, &["args", "script_dirs"], "an address", report);
     let text = table.string("address", report)?;
     let (address, bits) = match text.value.split_once('/') {
@@ -164,11 +184,27 @@ fn read_address(table: &Table, report: &mut Report) -> Option<Kind> {
         parsed
     });
     let interface = interface.map(|name| name.value);
-    Some(Kind::Address(Address { address, prefix, interface, label, broadcast }))
+    let announced = Announced::read(table, report);
+    announced.check_family(address, report);
+    let announcing = announced.or(&usual.announced).announcing();
+    let virtual_mac = table
+        .boolean("virtual_mac", report)
+        .filter(|wanted| *wanted)
+        .map(|_| announcing::virtual_mac(usual.cluster, usual.group, address));
+    Some(Kind::Address(Address {
+        address,
+        prefix,
+        interface,
+        label,
+        broadcast,
+        announcing,
+        virtual_mac,
+    }))
 }
 
 fn read_service(table: &Table, report: &mut Report) -> Option<Kind> {
     refuse(table, &["interface", "label", "broadcast", "args"], "a service", report);
+    refuse(table, &ANNOUNCING, "a service", report);
     let text = table.string("service", report)?;
     let name = text.value.strip_suffix(".service").unwrap_or(&text.value).to_string();
     let odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
@@ -182,6 +218,7 @@ fn read_service(table: &Table, report: &mut Report) -> Option<Kind> {
 
 fn read_script(table: &Table, report: &mut Report) -> Option<Kind> {
     refuse(table, &["interface", "label", "broadcast"], "a script", report);
+    refuse(table, &ANNOUNCING, "a script", report);
     let text = table.string("script", report)?;
     let script_dirs = read_dirs(table, report);
     let bare = !text.value.is_empty() && !text.value.contains('/') && !script_dirs.is_empty();

@@ -1,9 +1,13 @@
 //! `latido.toml` → `Raw`. Every key is known or an error.
+mod announcing;
 mod fence;
 mod group;
+mod health;
 mod link;
+mod panel;
 mod references;
 mod table;
+mod watchdog;
 pub(super) mod witness;
 
 use super::diagnostic::{At, Located, Report};
@@ -12,7 +16,7 @@ use super::raw::{Raw, RawTiming};
 use super::suggest::did_you_mean;
 use super::values;
 use super::{Keys, Log, Rule, Source, StopFailure, files, keys};
-pub use link::PORT;
+pub use link::{ETHERTYPE, PORT};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::{TOP, Table, keys_of};
@@ -56,6 +60,9 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         probe: references::read_probe(&document, rule, report),
         references: references::read(&document, report),
         fencing,
+        watchdog: watchdog::read(&document, report),
+        panel: panel::read(&document, report),
+        health: health::read(&document, report),
         keys: read_keys(&document, path, report),
         links,
         links_unread,
@@ -63,6 +70,26 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         log: read_log(&document, report),
         realtime: read_realtime(&document, report),
     })
+}
+
+/// The one link that a text of `[[link]]` describes.
+///
+/// # Errors
+/// What is wrong with it, and the cure.
+pub fn link_of(text: &str) -> Result<super::Link, String> {
+    let mut report = Report::default();
+    let file = report.file(Path::new("this link"), text);
+    let (document, faults) = DeTable::parse_recoverable(text);
+    if let Some(fault) = faults.first() {
+        return Err(fault.message().to_owned());
+    }
+    let links = link::read(&Table::document(document.get_ref(), file), &mut report);
+    let found = report.finish();
+    if let Some(error) = found.iter().find(|found| found.severity == super::Severity::Error) {
+        return Err(format!("{}; {}", error.message, error.cure));
+    }
+    let named = super::check::name_links(links.iter().map(|link| &link.value));
+    named.into_iter().next().ok_or_else(|| "no link is described".to_owned())
 }
 
 fn read_cluster(document: &Table, report: &mut Report) -> (String, Vec<Located<String>>) {
@@ -167,7 +194,7 @@ fn read_quorum(document: &Table, report: &mut Report) -> (Rule, StopFailure, Raw
     fencing.delay = table.duration("fence_delay", report);
     (fencing.rule_at, fencing.stop_failure_at) = (table.at("rule"), table.at("stop_failure"));
     // A reset that could not be read has been reported.
-    let own = document.has("self_fence");
+    let own = document.has("self_fence") || document.has("watchdog");
     (rule, read_stop_failure(&table, rule, own, report), fencing)
 }
 

@@ -8,15 +8,38 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of every table, for "belongs in …".
-const KEYS: [(&str, &[&str]); 11] = [
+const KEYS: [(&str, &[&str]); 14] = [
     ("[cluster]", &["name", "nodes"]),
     ("[[witness]]", &["name"]),
     ("[timing]", &["interval", "warn", "dead", "initial_dead", "failback_delay"]),
     ("[quorum]", &["rule", "stop_failure", "fence_delay", "probe", "takeover_max"]),
     ("[references]", &["hosts", "interval", "dead", "settle"]),
     ("[keys]", &["file", "authenticated"]),
-    ("[[link]]", &["udp", "serial", "interface", "port", "group", "ttl", "peers", "baud"]),
-    ("[[group]]", &["name", "prefer", "failback", "resources"]),
+    (
+        "[[link]]",
+        &[
+            "udp",
+            "ethernet",
+            "serial",
+            "interface",
+            "port",
+            "group",
+            "ttl",
+            "peers",
+            "vlan",
+            "ethertype",
+            "baud",
+            "flow",
+            "mode",
+            "direction",
+            "slot",
+            "modem_lines",
+        ],
+    ),
+    (
+        "[[group]]",
+        &["name", "prefer", "failback", "resources", "reannounce", "announce_check", "neighbours"],
+    ),
     (
         "[[fence]]",
         &[
@@ -25,6 +48,10 @@ const KEYS: [(&str, &[&str]); 11] = [
             "command",
             "agent",
             "stonith",
+            "gpio",
+            "pulse",
+            "sense",
+            "settle",
             "options",
             "params",
             "params_file",
@@ -36,11 +63,25 @@ const KEYS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("[self_fence]", &["command", "takes"]),
+    ("[watchdog]", &["device", "timeout", "pretimeout", "gpio", "enable"]),
+    (
+        "[health]",
+        &[
+            "temperature",
+            "under_voltage",
+            "throttled",
+            "writable",
+            "disk_errors",
+            "lasts",
+            "recovers",
+        ],
+    ),
+    ("[panel]", &["owner", "standby", "alarm", "button"]),
     ("[log]", &["file", "debug_file", "syslog", "debug"]),
 ];
 
 /// Keys that stand before the first table.
-pub(super) const TOP: [&str; 12] = [
+pub(super) const TOP: [&str; 15] = [
     "realtime",
     "cluster",
     "witness",
@@ -52,6 +93,9 @@ pub(super) const TOP: [&str; 12] = [
     "group",
     "fence",
     "self_fence",
+    "watchdog",
+    "panel",
+    "health",
     "log",
 ];
 

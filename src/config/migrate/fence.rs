@@ -30,6 +30,17 @@ fn write_device(text: &mut String, config: &Config, device: &Device) {
             text.push_str(&format!("agent = {}\n", quote(agent)));
             write_options(text, options);
         }
+        DeviceKind::Gpio(relay) => {
+            text.push_str(&format!("gpio = {}\n", quote(&relay.pin)));
+            if let Some(sense) = &relay.sense {
+                text.push_str(&format!("sense = {}\n", quote(sense)));
+            }
+            for (key, span) in [("pulse", relay.pulse), ("settle", Some(relay.settle))] {
+                if let Some(span) = span {
+                    text.push_str(&format!("{key} = \"{}\"\n", format_duration(span)));
+                }
+            }
+        }
         DeviceKind::Stonith { plugin, parameters } => {
             text.push_str(&format!("stonith = {}\n", quote(plugin)));
             match parameters {
@@ -41,7 +52,7 @@ fn write_device(text: &mut String, config: &Config, device: &Device) {
             }
         }
     }
-    if device.method == Method::Reset {
+    if device.method == Method::Reset && !matches!(device.kind, DeviceKind::Gpio(_)) {
         text.push_str("method = \"reset\"\n");
     }
     if !device.on {

@@ -19,6 +19,8 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             notes: _,
             counters: _,
             cloned,
+            health: _,
+            healthy: _,
         } = self;
         (name, incarnation, started, now, sent, links_up, cloned).hash(hasher);
         tables.iter().for_each(|table| table.identify(hasher));

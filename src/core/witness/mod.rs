@@ -41,6 +41,7 @@
 //! those that prove nothing only twenty times a second, so nobody can make it shout. Otherwise it
 //! speaks on its own only when a vote that somebody waits for becomes free.
 mod body;
+pub mod health;
 #[cfg(any(test, feature = "_sim"))]
 mod identity;
 mod table;
@@ -56,6 +57,7 @@ use super::wire::{
 };
 use body::{Reader, Writer};
 use chacha20poly1305::XChaCha20Poly1305;
+use health::Health;
 use heapless::{Deque, Vec};
 use table::{Address, Due, Group, Judge, Table, Taken};
 
@@ -82,6 +84,10 @@ pub struct Witness<const CLUSTERS: usize> {
     notes: Notes,
     counters: Counters,
     cloned: bool,
+    /// Told with every frame, if there is any. (No `Option`: a witness that has not begun is all
+    /// zeros, so that a microcontroller need not keep a picture of it in its flash.)
+    health: Health,
+    healthy: bool,
 }
 
 /// One key of one cluster.
@@ -210,8 +216,25 @@ pub struct Counters {
     pub namesakes: u64,
 }
 
+impl Counters {
+    const NONE: Counters = Counters {
+        sent: 0,
+        fresh: 0,
+        doubled: 0,
+        unproven: 0,
+        replaced: 0,
+        refused: 0,
+        malformed: 0,
+        foreign: 0,
+        unsealed: 0,
+        unlisted: 0,
+        own: 0,
+        namesakes: 0,
+    };
+}
+
 /// A bounded ring of events: a full one only counts what it lost.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Notes {
     ring: Deque<Note, NOTES_MAX>,
     lost: u32,
@@ -249,31 +272,55 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
         incarnation: Incarnation,
         now: Instant,
     ) -> Result<Self, KeyError> {
-        let mut tables = Vec::<Table, CLUSTERS>::new();
-        for key in keys {
-            if !tables.iter().any(|table| table.tag == key.tag) {
-                tables.push(Table::new(key.tag)).map_err(|_| KeyError::Clusters)?;
-            }
-            let table = tables.iter_mut().find(|table| table.tag == key.tag);
-            let table = table.ok_or(KeyError::Clusters)?;
-            if table.ciphers.iter().any(|known| known.0 == key.number) {
-                return Err(KeyError::Twice);
-            }
-            let cipher = seal::cipher(&key.key);
-            table.ciphers.push((key.number, cipher)).map_err(|_| KeyError::Keys)?;
+        let mut witness = Self::DUMB;
+        witness.begin(name, incarnation, now);
+        keys.iter().try_for_each(|key| witness.accept(key))?;
+        Ok(witness)
+    }
+
+    /// A witness without name and keys, which nobody hears. A microcontroller has no room to make
+    /// one and then move it: it begins with this, calls [`begin`](Self::begin) and
+    /// [`accept`](Self::accept).
+    pub const DUMB: Self = Witness {
+        name: NameHash(0),
+        incarnation: Incarnation(0),
+        started: Instant::from_micros(0),
+        now: Instant::from_micros(0),
+        sent: 0,
+        links_up: LinkSet::EMPTY,
+        tables: Vec::new(),
+        notes: Notes { ring: Deque::new(), lost: 0 },
+        counters: Counters::NONE,
+        cloned: false,
+        health: Health::NONE,
+        healthy: false,
+    };
+
+    /// Gives a [`DUMB`](Self::DUMB) witness what [`new`](Self::new) takes.
+    pub fn begin(&mut self, name: NameHash, incarnation: Incarnation, now: Instant) {
+        self.name = name;
+        self.incarnation = incarnation;
+        self.started = now;
+        self.now = now;
+        self.sent = now.micros();
+    }
+
+    /// Takes one more key.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn accept(&mut self, key: &Key) -> Result<(), KeyError> {
+        if !self.tables.iter().any(|table| table.tag == key.tag) {
+            self.tables.push(Table::EMPTY).map_err(|_| KeyError::Clusters)?;
+            self.tables.last_mut().ok_or(KeyError::Clusters)?.tag = key.tag;
         }
-        Ok(Witness {
-            name,
-            incarnation,
-            started: now,
-            now,
-            sent: now.micros(),
-            links_up: LinkSet::EMPTY,
-            tables,
-            notes: Notes::default(),
-            counters: Counters::default(),
-            cloned: false,
-        })
+        let table = self.tables.iter_mut().find(|table| table.tag == key.tag);
+        let table = table.ok_or(KeyError::Clusters)?;
+        if table.ciphers.iter().any(|known| known.0 == key.number) {
+            return Err(KeyError::Twice);
+        }
+        let cipher = seal::cipher(&key.key);
+        table.ciphers.push((key.number, cipher)).map_err(|_| KeyError::Keys)
     }
 
     /// Takes one input. Never fails, does bounded work; drain [`poll`](Self::poll) afterwards.
@@ -285,9 +332,31 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             Input::Tick => {}
             Input::Link { link, up } => self.links_up.set(link, up),
             Input::Frame { link, bytes } => {
-                self.frame(link, bytes);
+                self.copied(link, bytes);
                 self.turn();
             }
+        }
+    }
+
+    /// As [`handle`](Self::handle) of a frame, which is opened where it stands: a microcontroller
+    /// has no memory for a copy of it.
+    pub fn handle_in_place(&mut self, now: Instant, link: LinkId, bytes: &mut [u8]) {
+        self.now = self.now.max(now);
+        self.turn();
+        self.frame(link, bytes);
+        self.turn();
+    }
+
+    /// Not inlined: only who calls it pays for the copy.
+    #[inline(never)]
+    fn copied(&mut self, link: LinkId, bytes: &[u8]) {
+        let mut copy = [0; FRAME_MAX];
+        match copy.get_mut(..bytes.len()) {
+            Some(copy) => {
+                copy.copy_from_slice(bytes);
+                self.frame(link, copy);
+            }
+            None => self.counters.malformed += 1,
         }
     }
 
@@ -314,6 +383,13 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
         self.notes.pop().map(Output::Event)
     }
 
+    /// What the frames from now on say of the board: nothing on Linux, whose machine has better
+    /// ways to tell.
+    pub fn set_health(&mut self, health: Option<Health>) {
+        self.healthy = health.is_some();
+        self.health = health.unwrap_or(Health::NONE);
+    }
+
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Instant {
         let due = self.tables.iter().map(|table| table.deadline(self.started));
@@ -325,7 +401,7 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
         &self.counters
     }
 
-    fn frame(&mut self, link: LinkId, bytes: &[u8]) {
+    fn frame(&mut self, link: LinkId, bytes: &mut [u8]) {
         let Ok(header) = Header::decode(bytes) else {
             self.counters.malformed += 1;
             return;
@@ -342,9 +418,8 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             }
             return;
         };
-        let mut clear = [0; FRAME_MAX];
         let cipher = table.ciphers.iter().find(|known| known.0 == header.key);
-        let text = cipher.and_then(|known| seal::open(&known.1, &header, bytes, &mut clear).ok());
+        let text = cipher.and_then(|known| seal::open_in_place(&known.1, &header, bytes).ok());
         let Some(text) = text else {
             self.counters.unsealed += 1;
             if self.counters.unsealed.is_power_of_two() {
@@ -407,9 +482,10 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             sequence,
         };
         table.sent = table.sent.wrapping_add(1);
+        let health = self.healthy.then_some(self.health);
         let body = frame.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?;
         let blind = self.now < table.blind_until(self.started);
-        let len = table.write(&to, self.now, blind, body);
+        let len = table.write(&to, self.now, blind, health, body);
         let cipher = table.ciphers.iter().find(|known| known.0 == to.key);
         let sealed = len.zip(cipher).and_then(|(len, known)| {
             seal::close(&known.1, &header, len, frame).and_then(|len| u16::try_from(len).ok())
@@ -424,7 +500,14 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
 
 impl Table {
     /// Writes a frame's body for those with this address, who are answered by it.
-    fn write(&mut self, to: &Address, now: Instant, blind: bool, out: &mut [u8]) -> Option<usize> {
+    fn write(
+        &mut self,
+        to: &Address,
+        now: Instant,
+        blind: bool,
+        health: Option<Health>,
+        out: &mut [u8],
+    ) -> Option<usize> {
         let mut unproven = Vec::<Heard, UNPROVEN_MAX>::new();
         let kept = self.kept();
         self.candidates.retain(|known| now.since(known.at) <= kept);
@@ -469,6 +552,10 @@ impl Table {
         writer.count(self.groups.len())?;
         for group in &self.groups {
             writer.put(&self.grant_part(group, to.voters, now))?;
+        }
+        if let Some(health) = health {
+            // Where there is no room left, the votes are what matters.
+            let _ = writer.put(&health);
         }
         Some(writer.len())
     }

@@ -171,18 +171,17 @@ impl Grant {
 }
 
 impl Table {
-    pub(super) fn new(tag: u32) -> Table {
-        Table {
-            tag,
-            ciphers: Ciphers::new(),
-            voters: Vec::new(),
-            candidates: Vec::new(),
-            groups: Vec::new(),
-            longest: Duration::ZERO,
-            spaced: None,
-            sent: 0,
-        }
-    }
+    /// A constant, so that it is made in its place.
+    pub(super) const EMPTY: Table = Table {
+        tag: 0,
+        ciphers: Ciphers::new(),
+        voters: Vec::new(),
+        candidates: Vec::new(),
+        groups: Vec::new(),
+        longest: Duration::ZERO,
+        spaced: None,
+        sent: 0,
+    };
 
     /// Judges an authentic frame and takes from it what may be taken.
     pub(super) fn take(
@@ -269,18 +268,6 @@ impl Table {
         notes: &mut Notes,
     ) -> Taken {
         let kept = PATIENCE.max(self.longest);
-        if self.voters.is_full() {
-            let silent = self.voters.iter().enumerate().min_by_key(|(_, voter)| voter.heard_at);
-            match silent {
-                Some((place, voter)) if judge.now.since(voter.heard_at) > kept => {
-                    self.voters.swap_remove(place);
-                }
-                _ => {
-                    notes.push(Note::new(self.tag, Event::Full(header.node)));
-                    return Taken::Full;
-                }
-            }
-        }
         let mut voter = Voter {
             node: header.node,
             address,
@@ -294,8 +281,14 @@ impl Table {
             replaced: [None; REPLACED_MAX],
         };
         voter.accept(judge, header, body, address, echo.sequence);
-        // Cannot fail: there is room now.
-        let _ = self.voters.push(voter);
+        if let Err(voter) = self.voters.push(voter) {
+            let silent = self.voters.iter_mut().min_by_key(|voter| voter.heard_at);
+            let Some(silent) = silent.filter(|old| judge.now.since(old.heard_at) > kept) else {
+                notes.push(Note::new(self.tag, Event::Full(header.node)));
+                return Taken::Full;
+            };
+            *silent = voter;
+        }
         self.forget_candidates(header.node, address.voters);
         self.vote(judge, header, body, notes);
         Taken::Fresh
@@ -320,14 +313,11 @@ impl Table {
             }
             return Taken::Unproven;
         }
-        if self.candidates.is_full() {
-            let oldest = self.candidates.iter().enumerate().min_by_key(|(_, known)| known.at);
-            if let Some((place, _)) = oldest {
-                self.candidates.swap_remove(place);
-            }
+        if self.candidates.push(new).is_err()
+            && let Some(oldest) = self.candidates.iter_mut().min_by_key(|known| known.at)
+        {
+            *oldest = new;
         }
-        // Cannot fail: there is room now.
-        let _ = self.candidates.push(new);
         Taken::Unproven
     }
 

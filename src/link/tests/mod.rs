@@ -1,5 +1,7 @@
 //! Links on real kernels: network namespaces of our own (root needed) and pseudo-terminals.
+mod ethernet;
 mod serial;
+mod turn;
 mod udp;
 
 use super::*;
@@ -49,6 +51,7 @@ fn await_frame(port: &mut Port) -> Result<Vec<u8>, Loss> {
         match port.receive(&mut buffer) {
             Received::Frame(len) => return Ok(buffer[..len].to_vec()),
             Received::Lost(loss) => return Err(loss),
+            Received::Lines(_) => {}
             Received::Nothing => {
                 let left = end.saturating_duration_since(Instant::now());
                 let came = !left.is_zero() && readable(port.fd(), left);

@@ -24,7 +24,8 @@ impl Line {
     }
 
     fn link(&self, baud: u32) -> Link {
-        link("serial", Medium::Serial { device: self.device.clone(), baud })
+        let line = config::Line::default();
+        link("serial", Medium::Serial { device: self.device.clone(), baud, line })
     }
 
     fn write(&self, mut bytes: &[u8]) {
@@ -64,6 +65,10 @@ fn decoded(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     }
     assert_eq!(deframer.tally().damaged, 0, "what we write is whole");
     found
+}
+
+fn rs232(device: &std::path::Path) -> Medium {
+    Medium::Serial { device: device.to_owned(), baud: 9600, line: config::Line::default() }
 }
 
 fn open(line: &Line, baud: u32) -> Port {
@@ -169,7 +174,7 @@ fn a_device_that_comes_back_is_opened_again() {
     std::fs::create_dir_all(&folder).expect("a directory");
     let device = folder.join("ttyUSB0");
     let _ = std::fs::remove_file(&device);
-    let usb = link("usb", Medium::Serial { device: device.clone(), baud: 9600 });
+    let usb = link("usb", rs232(&device));
     let mut opener = Opener::new(vec![usb], FILTER).expect("threads");
 
     let (id, absent) = await_opened(&mut opener);
@@ -204,10 +209,127 @@ fn what_is_no_free_serial_line_is_named() {
     drop(held);
     open(&line, 9600);
 
-    let file = link("file", Medium::Serial { device: "/etc/passwd".into(), baud: 9600 });
+    let file = link("file", rs232("/etc/passwd".as_ref()));
     let error = Port::open(&file, &FILTER).expect_err("a file").to_string();
     assert!(error.contains("not a serial device"), "{error}");
-    let null = link("null", Medium::Serial { device: "/dev/null".into(), baud: 9600 });
+    let null = link("null", rs232("/dev/null".as_ref()));
     let error = Port::open(&null, &FILTER).expect_err("no line").to_string();
     assert!(error.contains("cannot be set up"), "{error}");
+}
+
+/// Random numbers that are the same each time.
+fn draw(random: &mut u64, below: u64) -> u64 {
+    *random =
+        random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*random >> 33) % below
+}
+
+/// What a line brings that is no frame: noise, another speed, an open wire, a torn frame.
+fn garbage(random: &mut u64) -> Vec<u8> {
+    let len = draw(random, 600) as usize;
+    match draw(random, 4) {
+        0 => (0..len).map(|_| draw(random, 256) as u8).collect(),
+        1 => (0..len).map(|at| if at % 3 == 0 { 0xf8 } else { 0x80 }).collect(),
+        2 => vec![0; len],
+        _ => encoded(&frame(u64::MAX, 200))[..len.min(150)].to_vec(),
+    }
+}
+
+#[test]
+fn garbage_at_full_rate_costs_no_frame_and_little_processor() {
+    let line = Line::new();
+    let mut port = open(&line, 3_000_000);
+    let (mut random, mut bytes) = (1, 0);
+    let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let begin = cpu();
+    for mark in 0..900 {
+        let noise = garbage(&mut random);
+        let whole = [noise, encoded(&frame(mark, 120))].concat();
+        bytes += whole.len();
+        // Cut anywhere.
+        let (one, two) = whole.split_at(draw(&mut random, whole.len() as u64) as usize);
+        line.write(one);
+        let early = drain(&mut port);
+        line.write(two);
+        let found = if early.is_empty() { await_frame(&mut port) } else { Ok(early[0].clone()) };
+        assert_eq!(found, Ok(frame(mark, 120)));
+        assert_eq!(drain(&mut port), Vec::<Vec<u8>>::new());
+    }
+    let end = cpu();
+    let used = (end.tv_sec - begin.tv_sec) as f64 + (end.tv_nsec - begin.tv_nsec) as f64 / 1e9;
+    // Without optimisation, the writing end included.
+    let lasts = bytes as f64 / 300_000.0;
+    assert!(used < lasts, "{bytes} bytes last {lasts} s and cost {used} s of a processor");
+}
+
+fn bus(line: &Line, slot: Duration) -> Port {
+    let direction = config::Direction::Auto;
+    let bus = config::Bus { direction, slot: Some(slot), stations: 3, frame: 100 };
+    let wired = config::Line { bus: Some(bus), ..config::Line::default() };
+    let device = line.device.clone();
+    let medium = Medium::Serial { device, baud: 115_200, line: wired };
+    Port::open(&link("bus", medium), &FILTER).expect("opens")
+}
+
+/// A frame by a node of the bus.
+fn spoken(node: u8, mark: u64) -> Vec<u8> {
+    let mut spoken = frame(mark, 90);
+    spoken[0] = crate::core::wire::VERSION;
+    spoken[6] = node;
+    spoken
+}
+
+#[test]
+fn on_a_bus_a_port_waits_for_its_turn_and_does_not_hear_itself() {
+    let line = Line::new();
+    let mut port = bus(&line, Duration::from_millis(200));
+    assert_eq!(port.send(&spoken(1, 1)), Sent::Done);
+    assert_eq!(line.read(), Vec::<u8>::new(), "it listens first");
+    // Node 2 has spoken: 0 has its slot, then 1.
+    line.write(&encoded(&spoken(2, 7)));
+    assert_eq!(await_frame(&mut port), Ok(spoken(2, 7)));
+    assert_eq!(port.send(&spoken(1, 2)), Sent::Done, "a newer one replaces it");
+    let mut buffer = [0; FRAME_MAX];
+    let mut sent = line.read();
+    while sent.is_empty() {
+        assert!(readable(port.fd(), PATIENCE), "its turn wakes the port");
+        assert_eq!(port.receive(&mut buffer), Received::Nothing);
+        sent = line.read();
+    }
+    assert_eq!(decoded(&sent), [spoken(1, 2)]);
+    // The adapter hears what it sends.
+    line.write(&sent);
+    line.write(&encoded(&spoken(0, 9)));
+    assert_eq!(await_frame(&mut port), Ok(spoken(0, 9)));
+}
+
+#[test]
+fn lines_that_drop_and_rise_are_told_once_each() {
+    let path = std::env::temp_dir().join(format!("latido-modem-{}", std::process::id()));
+    std::fs::write(&path, "DSR DCD CTS").expect("a file");
+    let line = Line::new();
+    let wired =
+        config::Line { modem: config::Modem::File(path.clone()), ..config::Line::default() };
+    let medium = Medium::Serial { device: line.device.clone(), baud: 9600, line: wired };
+    let mut port = Port::open(&link("lines", medium), &FILTER).expect("opens");
+    let told = |port: &mut Port| {
+        let mut buffer = [0; FRAME_MAX];
+        loop {
+            match port.receive(&mut buffer) {
+                Received::Lines(up) => return up,
+                Received::Nothing => assert!(readable(port.fd(), PATIENCE), "nothing is told"),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    while port.lines().expect("watched").up.names().count() < 3 {
+        std::thread::yield_now();
+    }
+    for gone in ["DSR DCD", "DSR CTS", "DCD CTS", ""] {
+        std::fs::write(&path, gone).expect("a file");
+        assert!(!told(&mut port), "with {gone}");
+        std::fs::write(&path, "DSR DCD CTS").expect("a file");
+        assert!(told(&mut port));
+    }
+    std::fs::remove_file(&path).expect("removed");
 }

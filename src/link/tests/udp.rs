@@ -7,13 +7,13 @@ const PORT: u16 = 694;
 
 /// A network namespace: a thread that lives in it and does what it is told. It ends, and the
 /// namespace with it, when this is dropped.
-struct Node {
+pub(super) struct Node {
     jobs: Sender<Box<dyn FnOnce() + Send>>,
     thread: i32,
 }
 
 impl Node {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (jobs, todo) = channel::<Box<dyn FnOnce() + Send>>();
         let (send, receive) = channel();
         std::thread::spawn(move || {
@@ -32,37 +32,37 @@ impl Node {
     }
 
     /// Does `job` in the namespace.
-    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
         let (send, receive) = channel();
         self.jobs.send(Box::new(move || drop(send.send(job())))).expect("the thread lives");
         receive.recv().expect("the job ends well")
     }
 
-    fn ip(&self, arguments: &str) {
+    pub(super) fn ip(&self, arguments: &str) {
         let arguments: Vec<String> = arguments.split(' ').map(String::from).collect();
         let shown = arguments.join(" ");
         let output = self.run(|| Command::new("ip").args(arguments).output()).expect("iproute2");
         assert!(output.status.success(), "ip {shown}: {output:?}");
     }
 
-    fn open(&self, link: &Link) -> Port {
+    pub(super) fn open(&self, link: &Link) -> Port {
         let link = link.clone();
         self.run(move || Port::open(&link, &FILTER)).expect("opens")
     }
 
-    fn opener(&self, links: Vec<Link>) -> Opener {
+    pub(super) fn opener(&self, links: Vec<Link>) -> Opener {
         self.run(move || Opener::new(links, FILTER)).expect("threads")
     }
 }
 
 /// Two nodes joined by a cable between their interfaces `eth0`.
-fn pair() -> (Node, Node) {
+pub(super) fn pair() -> (Node, Node) {
     let (one, two) = (Node::new(), Node::new());
     cable(&one, &two);
     (one, two)
 }
 
-fn cable(one: &Node, two: &Node) {
+pub(super) fn cable(one: &Node, two: &Node) {
     one.ip(&format!("link add eth0 type veth peer name eth0 netns {}", two.thread));
     for (node, number) in [(one, 1), (two, 2)] {
         node.ip(&format!("addr add 10.77.0.{number}/24 brd + dev eth0"));
@@ -98,7 +98,7 @@ fn wait_until_heard(from: &Node, to: &Node, address: &'static str) {
     }
 }
 
-fn broadcast() -> Link {
+pub(super) fn broadcast() -> Link {
     link("broadcast", Medium::Broadcast { interface: "eth0".into(), port: PORT })
 }
 
@@ -114,7 +114,7 @@ fn unicast(peers: &[&str]) -> Link {
 }
 
 /// Sends on each of `from` in turn; only the port at the same place of `to` hears it.
-fn each_hears_its_own(from: &mut [Port], to: &mut [Port]) {
+pub(super) fn each_hears_its_own(from: &mut [Port], to: &mut [Port]) {
     for place in 0..from.len() {
         let sent = frame(place as u64, 100);
         assert_eq!(from[place].send(&sent), Sent::Done, "{:?}", from[place]);

@@ -13,10 +13,12 @@
 //! namespace of the thread that calls [`Gate::open`].
 mod assembler;
 mod attach;
+mod cover;
 mod deadline;
 mod program;
 
 pub use attach::Tag;
+pub use cover::Cover;
 
 use super::bpf::{Direction, Map, Program, SharedWords};
 use super::clock;
@@ -86,6 +88,7 @@ pub struct Gate {
     addresses: Vec<IpAddr>,
     tag: Tag,
     quit: Arc<Quit>,
+    cover: Cover,
     thread: Option<JoinHandle<()>>,
     ungated: Ungated,
     /// Nanoseconds by which our clock is ahead of the kernel's.
@@ -163,21 +166,28 @@ impl Gate {
         ungated.set(attacher.attach());
         let wake = Wake::new().map_err(failed("make an event"))?;
         let quit = Arc::new(Quit { wanted: AtomicBool::new(false), wake });
+        let cover = Cover::new(Arc::clone(&quit));
         let thread = std::thread::Builder::new()
             .name("gate".into())
             .stack_size(STACK)
             .spawn({
-                let (quit, ungated) = (Arc::clone(&quit), ungated.clone());
-                move || watch(attacher, monitor, &quit, &ungated)
+                let (cover, ungated) = (cover.clone(), ungated.clone());
+                move || watch(attacher, monitor, &cover, &ungated)
             })
             .map_err(failed("start the lease gate's thread"))?;
         let addresses = groups.iter().flatten().copied().collect();
-        Ok(Gate { deadlines, addresses, tag, quit, thread: Some(thread), ungated, clock_ahead })
+        let thread = Some(thread);
+        Ok(Gate { deadlines, addresses, tag, quit, cover, thread, ungated, clock_ahead })
     }
 
     /// Interfaces that could not be gated. Those that come after opening are logged, too.
     pub fn ungated(&self) -> &Ungated {
         &self.ungated
+    }
+
+    /// For those who put an address on an interface that has just come.
+    pub fn cover(&self) -> Cover {
+        self.cover.clone()
     }
 
     /// Lets the addresses of a group speak `until` then (at most 4.6 minutes from now; renew it).
@@ -260,17 +270,21 @@ pub fn sweep(tag: Tag) -> io::Result<()> {
 }
 
 /// Attaches to interfaces that appear, and again where somebody has taken a program off.
-fn watch(mut attacher: Attacher, mut monitor: Monitor, quit: &Quit, ungated: &Ungated) {
+fn watch(mut attacher: Attacher, mut monitor: Monitor, cover: &Cover, ungated: &Ungated) {
     use rustix::fd::AsFd;
+    let quit = cover.quit();
     while !quit.wanted.load(Ordering::Acquire) {
         wait_readable(&[Some(quit.wake.as_fd()), Some(monitor.fd())], Some(AUDIT));
+        quit.wake.clear();
         while monitor.next().is_some() {}
         if quit.wanted.load(Ordering::Acquire) {
             return;
         }
+        let round = cover.begin();
         for place in ungated.set(attacher.attach()) {
             log::error!("lease gate: not on {place}; a stopped daemon's addresses answer there");
         }
+        cover.done(round);
     }
 }
 

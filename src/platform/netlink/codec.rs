@@ -97,6 +97,8 @@ pub(super) struct Message<'a> {
     pub(super) kind: u16,
     pub(super) flags: u16,
     pub(super) sequence: u32,
+    /// Of the socket that asked for it; 0: nobody did.
+    pub(super) port: u32,
     pub(super) payload: &'a [u8],
 }
 
@@ -110,6 +112,7 @@ pub(super) fn message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
         kind: u16_at(bytes, 4)?,
         flags: u16_at(bytes, 6)?,
         sequence: u32_at(bytes, 8)?,
+        port: u32_at(bytes, 12)?,
         payload: bytes.get(HEADER..length)?,
     };
     Some((message, bytes.get(length.next_multiple_of(4)..).unwrap_or(&[])))

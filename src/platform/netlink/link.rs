@@ -18,6 +18,9 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_INET_CONF: u16 = 1;
 const IFLA_NET_NS_PID: u16 = 19;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
@@ -59,6 +62,24 @@ pub struct Link {
     pub master: Option<u32>,
     /// What the kernel calls its kind (`veth`, `bridge`, …); `None` for plain hardware.
     pub kind: Option<String>,
+    /// Index of the interface that it stands on (macvlan, VLAN), or of its other end (veth).
+    pub parent: Option<u32>,
+    /// What somebody has noted about it.
+    pub alias: Option<String>,
+}
+
+/// A setting of an interface for IPv4 (`/proc/sys/net/ipv4/conf`), by the number that the kernel's
+/// `linux/ip.h` gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Ipv4Setting {
+    /// Packets whose sender is not reached by the interface: 0 pass, 1 dropped, 2 dropped if the
+    /// sender is not reached at all.
+    RpFilter = 8,
+    /// The sender's address of ARP requests: 0 any, 2 the best of the interface itself.
+    ArpAnnounce = 18,
+    /// ARP requests are answered for: 0 any address of this machine, 1 those of the interface.
+    ArpIgnore = 19,
 }
 
 /// Operational state of an interface (RFC 2863; `IF_OPER_*`).
@@ -187,6 +208,53 @@ impl Socket {
         self.command(request, || format!("set the Ethernet address of interface {index}"))
     }
 
+    /// Notes something about an interface; an empty text takes the note away.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_alias(&mut self, index: u32, alias: &str) -> Result<()> {
+        let mut request = change(index);
+        request.attribute(IFLA_IFALIAS, alias.as_bytes());
+        self.command(request, || format!("note something about interface {index}"))
+    }
+
+    /// How an interface is set for IPv4; `None` without IPv4.
+    ///
+    /// # Errors
+    /// The kernel's; `NODEV` without the interface.
+    pub fn ipv4_setting(&mut self, index: u32, setting: Ipv4Setting) -> Result<Option<u32>> {
+        let mut request = Request::new(RTM_GETLINK, NLM_F_ACK);
+        request.put(&header(index, 0, 0));
+        let mut found = None;
+        let read = |kind: u16, payload: &[u8]| {
+            if kind == RTM_NEWLINK {
+                found = ipv4_setting(payload, setting);
+            }
+        };
+        match self.exchange(&mut request, read) {
+            Ok(_) => Ok(found),
+            Err(failure) => Err(failure.of(format!("look up the settings of interface {index}"))),
+        }
+    }
+
+    /// Sets an interface for IPv4.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set_ipv4(&mut self, index: u32, settings: &[(Ipv4Setting, u32)]) -> Result<()> {
+        let mut request = change(index);
+        let families = request.nest(IFLA_AF_SPEC);
+        let family = request.nest(libc::AF_INET as u16);
+        let values = request.nest(IFLA_INET_CONF);
+        for (setting, value) in settings {
+            request.number(*setting as u16, *value);
+        }
+        request.end(values);
+        request.end(family);
+        request.end(families);
+        self.command(request, || format!("set interface {index} for IPv4: {settings:?}"))
+    }
+
     /// Moves an interface to another network namespace, where it arrives switched off and may get
     /// another index.
     ///
@@ -277,6 +345,16 @@ impl Socket {
     }
 }
 
+/// Of an interface's description: the kernel lists the settings in the order of their numbers.
+fn ipv4_setting(payload: &[u8], setting: Ipv4Setting) -> Option<u32> {
+    let find = |bytes, wanted: u16| {
+        attributes(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    };
+    let families = find(payload.get(IFINFOMSG..)?, IFLA_AF_SPEC)?;
+    let values = find(find(families, libc::AF_INET as u16)?, IFLA_INET_CONF)?;
+    u32_at(values, (usize::from(setting as u16) - 1) * 4)
+}
+
 /// A request that changes an existing interface.
 fn change(index: u32) -> Request {
     let mut request = Request::new(RTM_NEWLINK, NLM_F_ACK);
@@ -317,6 +395,8 @@ fn parse(kind: u16, payload: &[u8]) -> Option<Link> {
         mtu: 0,
         master: None,
         kind: None,
+        parent: None,
+        alias: None,
     };
     for (kind, value) in attributes(payload.get(IFINFOMSG..)?) {
         match kind {
@@ -325,6 +405,8 @@ fn parse(kind: u16, payload: &[u8]) -> Option<Link> {
             IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or(0),
             IFLA_MASTER => link.master = u32_at(value, 0).filter(|index| *index != 0),
             IFLA_OPERSTATE => link.oper_state = oper_state(value.first().copied().unwrap_or(0)),
+            IFLA_LINK => link.parent = u32_at(value, 0).filter(|index| *index != 0),
+            IFLA_IFALIAS => link.alias = Some(text(value)),
             IFLA_LINKINFO => {
                 link.kind = attributes(value)
                     .find(|(kind, _)| *kind == IFLA_INFO_KIND)

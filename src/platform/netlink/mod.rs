@@ -12,7 +12,7 @@ mod route;
 
 pub use address::{Address, Flags, Lifetime, Scope};
 pub use filter::{Filter, Hook};
-pub use link::{Link, LinkKind, Namespace, OperState};
+pub use link::{Ipv4Setting, Link, LinkKind, Namespace, OperState};
 pub use monitor::{Change, Monitor, Name};
 pub use route::Route;
 

@@ -43,6 +43,9 @@ pub enum Change {
         prefix: u8,
         /// Added or changed; else removed.
         added: bool,
+        /// Port of the netlink socket by which it was done; a process's first socket has the
+        /// number of the process. 0: the kernel did it by itself.
+        by: u32,
     },
     /// Changes were lost: there were more than the socket's buffer holds. Ask a
     /// [`Socket`](super::Socket) for the present state.
@@ -165,6 +168,7 @@ fn parse(message: &Message<'_>) -> Option<Change> {
             address: identity(payload)?,
             prefix: *payload.get(1)?,
             added: message.kind == RTM_NEWADDR,
+            by: message.port,
         }),
         _ => None,
     }

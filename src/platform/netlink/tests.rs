@@ -77,6 +77,34 @@ fn links_are_made_found_changed_and_deleted() {
 }
 
 #[test]
+fn a_link_has_a_note_a_parent_and_settings() {
+    let mut socket = lab();
+    let parent = cable(&mut socket, "lato0");
+    let index = socket.add_link("macvlan0", LinkKind::Macvlan { parent }).expect("a macvlan");
+    let link = socket.link_by_index(index).expect("asked").expect("there");
+    assert_eq!((link.parent, link.alias), (Some(parent), None));
+    socket.set_alias(index, "of the test").expect("noted");
+    let link = socket.link_by_index(index).expect("asked").expect("there");
+    assert_eq!(link.alias.as_deref(), Some("of the test"));
+    socket.set_alias(index, "").expect("taken away");
+    assert_eq!(socket.link_by_index(index).expect("asked").expect("there").alias, None);
+
+    let wanted = [
+        (Ipv4Setting::RpFilter, 2, "rp_filter"),
+        (Ipv4Setting::ArpAnnounce, 2, "arp_announce"),
+        (Ipv4Setting::ArpIgnore, 1, "arp_ignore"),
+    ];
+    let values = wanted.map(|(setting, value, _)| (setting, value));
+    socket.set_ipv4(index, &values).expect("set");
+    for (setting, value, name) in wanted {
+        assert_eq!(socket.ipv4_setting(index, setting), Ok(Some(value)), "{setting:?}");
+        let path = format!("/proc/sys/net/ipv4/conf/macvlan0/{name}");
+        let text = std::fs::read_to_string(path).expect("of this namespace");
+        assert_eq!(text.trim(), value.to_string(), "the number is that of {name}");
+    }
+}
+
+#[test]
 fn a_link_moves_to_another_namespace() {
     let mut socket = lab();
     let kind = LinkKind::Veth { peer: "peer0", peer_namespace: None };
@@ -200,7 +228,8 @@ fn the_monitor_hears_carrier_addresses_and_the_end() {
     let of = |is_added: bool| {
         move |change: &Change| {
             let (wanted, prefix) = (ip("192.168.7.20"), 24);
-            *change == Change::Address { index, address: wanted, prefix, added: is_added }
+            matches!(*change, Change::Address { index: i, address: a, prefix: p, added, by }
+                if (i, a, p, added) == (index, wanted, prefix, is_added) && by != 0)
         }
     };
     wait_for(&mut monitor, of(true));

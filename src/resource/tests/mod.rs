@@ -1,5 +1,7 @@
 //! Whole groups against the real kernel, each test in a network namespace of its own.
 mod address;
+mod guard;
+mod learn;
 mod script;
 
 use super::*;
@@ -35,13 +37,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn address(text: &str) -> Resource {
-    let kind = Kind::Address(Address {
-        address: ip(text),
-        prefix: None,
-        interface: None,
-        label: None,
-        broadcast: None,
-    });
+    let kind = Kind::Address(Address::new(ip(text)));
     resource(text, kind, Duration::from_secs(5))
 }
 
@@ -89,8 +85,9 @@ impl Lab {
             let _ = sender.send(report);
         };
         let dir = Some(self.dir.as_path());
+        let who = Who { node: "pi", ha_dir: dir, rule: crate::config::Rule::Majority };
         let vouch = Arc::clone(&self.vouch);
-        self.resources = Some(Resources::new(&groups, "pi", dir, vouch, report).expect("threads"));
+        self.resources = Some(Resources::new(&groups, who, vouch, report).expect("threads"));
         self.reports = reports;
     }
 

@@ -50,6 +50,8 @@ struct Play {
     /// The last authentic frame of a peer.
     heard: Vec<u8>,
     links_up: LinkSet,
+    /// Of these, those whose other end has hung up since they were opened.
+    hung_up: LinkSet,
     jobs: Vec<(GroupId, JobId)>,
     fences: Vec<(NodeId, JobId)>,
     /// The note that was asked for.
@@ -135,6 +137,7 @@ impl Play {
             last: Vec::new(),
             heard: Vec::new(),
             links_up: LinkSet::EMPTY,
+            hung_up: LinkSet::EMPTY,
             jobs: Vec::new(),
             fences: Vec::new(),
             notes: None,
@@ -164,6 +167,7 @@ impl Play {
                 let up = !bytes.rarely(64);
                 if link.index() < self.config.links().len() as usize {
                     self.links_up.set(link, up);
+                    self.hung_up.set(link, false);
                 }
                 self.handle(Input::Link { link, up });
             }
@@ -288,7 +292,10 @@ impl Play {
     fn look(&mut self) {
         let status = self.cluster.status();
         assert_eq!(status.me, self.config.me);
-        assert_eq!(status.links_up, self.links_up);
+        // A frame may show that one is there that has hung up.
+        let told = status.links_up.0;
+        assert_eq!(told & !self.links_up.0, 0);
+        assert_eq!(self.links_up.0 & !told & !self.hung_up.0, 0);
         for group in GroupId::all().take(self.config.groups.len()) {
             let until = self.cluster.vouched_until(group);
             self.note(&until.map_or(0, Instant::micros).to_le_bytes());
@@ -338,6 +345,11 @@ impl Play {
             0 | 1 => Input::References { reached: bytes.u8() >> bytes.below(8) },
             2 => Input::Confirmed { references: bytes.u8() >> bytes.below(8) },
             3 => Input::Answered { group: group(bytes.below(GROUPS_MAX)) },
+            4 => {
+                let link = link(bytes.below(LINKS_MAX));
+                self.hung_up.set(link, true);
+                Input::HungUp { link }
+            }
             _ => {
                 let (node, request) = if self.fences.is_empty() || bytes.rarely(16) {
                     (node(bytes.below(8)), JobId(bytes.u32()))
@@ -394,6 +406,7 @@ impl Play {
         self.cluster = Cluster::new(self.config.clone(), &identity, now);
         self.sent = self.now;
         self.links_up = LinkSet::EMPTY;
+        self.hung_up = LinkSet::EMPTY;
         self.jobs.clear();
         self.fences.clear();
         self.notes = None;

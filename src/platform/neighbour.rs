@@ -7,14 +7,16 @@ use smoltcp::wire::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
-pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// ARP.
+pub const ETHERTYPE_ARP: u16 = 0x0806;
+/// IPv6.
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Where an ARP frame has its sender's IPv4 address.
-pub(super) const ARP_SENDER_AT: u32 = 28;
+pub const ARP_SENDER_AT: u32 = 28;
 /// What a neighbour advertisement has where: the next header (ICMPv6) and the type.
-pub(super) const ADVERTISEMENT: [(u32, u8); 2] = [(20, 58), (54, 136)];
+pub const ADVERTISEMENT: [(u32, u8); 2] = [(20, 58), (54, 136)];
 /// Where it has the last word of its target.
-pub(super) const TARGET_END_AT: u32 = 74;
+pub const TARGET_END_AT: u32 = 74;
 
 const ETHERNET_HEADER: usize = 14;
 const FRAME_MAX: usize = 96;
@@ -23,7 +25,7 @@ const HOP_LIMIT: u8 = 255;
 
 /// A frame that asks for an address without claiming anything: an ARP probe (RFC 5227, sender
 /// 0.0.0.0), or a neighbour solicitation from `::` (RFC 4862). `mac`: of the interface.
-pub(super) fn probe(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
+pub fn probe(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
     let mac = EthernetAddress(mac);
     let mut buffer = [0; FRAME_MAX];
     match address {
@@ -87,17 +89,18 @@ fn solicitation(buffer: &mut [u8; FRAME_MAX], mac: EthernetAddress, address: Ipv
 
 /// Who says to have an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
-    pub(super) address: IpAddr,
+pub struct Holder {
+    /// The address.
+    pub address: IpAddr,
     /// Whose the address is said to be.
-    pub(super) mac: [u8; 6],
+    pub mac: [u8; 6],
     /// Who sent the frame; the same, except behind some bonded interfaces.
-    pub(super) sender: [u8; 6],
+    pub sender: [u8; 6],
 }
 
 /// What a frame says about an address: any ARP packet that names it as its sender's (RFC 5227,
 /// section 2.1.1), or a neighbour advertisement of it.
-pub(super) fn holder(frame: &[u8]) -> Option<Holder> {
+pub fn holder(frame: &[u8]) -> Option<Holder> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     let sender = frame.src_addr();
     let (address, mac) = match frame.ethertype() {
