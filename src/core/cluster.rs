@@ -646,45 +646,6 @@ impl Cluster {
         }
     }
 
-    /// What was to be written down is: it may be told. Whether anything has changed by that.
-    fn remembered(&mut self) -> bool {
-        if !::core::mem::take(&mut self.remembering) {
-            return false;
-        }
-        self.unsaved_until = None;
-        let mut changed = false;
-        for group in &mut self.groups {
-            if let Some(grant) = &mut group.grant {
-                changed |= !::core::mem::replace(&mut grant.saved, true);
-            }
-        }
-        changed
-    }
-
-    fn not_remembered(&mut self) {
-        if !::core::mem::take(&mut self.remembering) {
-            return;
-        }
-        self.dirty = true;
-        if self.unsaved_until.is_none() {
-            self.events.push(Event::NotRemembered);
-        }
-        self.unsaved_until = Some(self.now + self.config.interval);
-    }
-
-    /// A list of voters is in force once all its nodes were heard showing it.
-    fn watch_force(&mut self, node: NodeId) {
-        if self.in_force || self.peers[node.index()].body.voters != self.config.voters_digest {
-            return;
-        }
-        self.showing = self.showing.with(node);
-        if self.config.others().all(|node| self.showing.contains(node)) {
-            self.in_force = true;
-            self.force_untold = true;
-            self.events.push(Event::InForce);
-        }
-    }
-
     /// What the watchdog is to be told now.
     pub(super) fn watchdog(&mut self) -> Option<Watchdog> {
         for id in self.config.group_ids() {

@@ -143,20 +143,8 @@ impl Cluster {
         (shutting_down, ready, doubt_until, urgent, dirty, next_beat, due.at, beats, sent)
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
-        (
-            guard,
-            in_force,
-            force_untold,
-            showing,
-            leases,
-            remembering,
-            unsaved_until,
-            pet,
-            renew_at,
-            renew_told,
-        )
-            .hash(hasher);
-        trying.hash(hasher);
+        (guard, in_force, force_untold, showing, remembering, unsaved_until, pet).hash(hasher);
+        (trying, leases, renew_at, renew_told).hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
             fences[node.index()].identify(hasher);

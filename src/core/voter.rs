@@ -401,4 +401,17 @@ impl Cluster {
             }
         }
     }
+
+    /// A list of voters is in force once all its nodes were heard showing it.
+    pub(super) fn watch_force(&mut self, node: NodeId) {
+        if self.in_force || self.peers[node.index()].body.voters != self.config.voters_digest {
+            return;
+        }
+        self.showing = self.showing.with(node);
+        if self.config.others().all(|node| self.showing.contains(node)) {
+            self.in_force = true;
+            self.force_untold = true;
+            self.events.push(Event::InForce);
+        }
+    }
 }

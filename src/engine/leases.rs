@@ -39,6 +39,9 @@ pub(super) struct LeaseNote {
     known: Note,
 }
 
+/// Whom the engine orders notes from, and which order was carried out last.
+pub(super) type Notary = (SyncSender<Order>, Arc<AtomicU32>);
+
 /// What the engine wants noted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Order {
@@ -94,12 +97,25 @@ impl LeaseNote {
         Ok(())
     }
 
+    /// Gives the core what is noted, and starts the thread that notes more.
+    pub(super) fn begin(
+        mut self,
+        cluster: &mut Cluster,
+        waited: Duration,
+        teller: &Teller,
+    ) -> io::Result<Notary> {
+        if let Err(trouble) = self.recall(cluster, waited) {
+            teller.say(Level::Warning, trouble);
+        }
+        self.notary(teller.clone())
+    }
+
     /// Gives the core what is noted, and notes its own leases if they are longer: before anything
     /// is promised. `waited`: how long every voter without memory waits anyway.
     ///
     /// # Errors
     /// The note cannot be written: nothing to end for, but to be told.
-    pub(super) fn recall(&mut self, cluster: &mut Cluster, waited: Duration) -> Result<(), String> {
+    fn recall(&mut self, cluster: &mut Cluster, waited: Duration) -> Result<(), String> {
         if !self.matters {
             return Ok(());
         }
@@ -129,10 +145,7 @@ impl LeaseNote {
     }
 
     /// A thread that writes what the engine orders, and says which order was carried out last.
-    pub(super) fn notary(
-        mut self,
-        teller: Teller,
-    ) -> io::Result<(SyncSender<Order>, Arc<AtomicU32>)> {
+    fn notary(mut self, teller: Teller) -> io::Result<Notary> {
         let (sender, orders) = sync_channel::<Order>(1);
         let done: Arc<AtomicU32> = Arc::default();
         let tell = done.clone();

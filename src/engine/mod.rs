@@ -179,7 +179,7 @@ impl Ground<'_> {
         &self,
         in_force: bool,
         remembered: Option<Vec<u8>>,
-        (voters, mut leases): (std::sync::mpsc::SyncSender<()>, leases::LeaseNote),
+        (voters, leases): (std::sync::mpsc::SyncSender<()>, leases::LeaseNote),
         signals: Signals,
         tongue: tell::Tongue,
         started: Instant,
@@ -197,10 +197,8 @@ impl Ground<'_> {
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
         let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
-        let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-        let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
-            .map_err(say("cannot ask references and probe addresses"))?;
-
+        let (guards, findings) =
+            guards(config).map_err(say("cannot ask references and probe addresses"))?;
         let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
@@ -224,20 +222,8 @@ impl Ground<'_> {
             control(options, config, me, runtime, teller, &running, facts, clerk)
                 .map_err(say("cannot open the control socket"))?;
 
-        let draw = || runtime::draw_incarnation().map_err(say("no random numbers"));
         let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-        let identity = Identity {
-            incarnation: draw()?,
-            memory: remembered.as_deref(),
-            held_until: held_until(&vouch),
-            seed: draw()?.0,
-        };
-        let waited = settings.blackout;
-        let mut cluster = Cluster::new(settings, &identity, clock::now());
-        if let Err(trouble) = leases.recall(&mut cluster, waited) {
-            teller.say(Level::Warning, trouble);
-        }
-        let leases = leases.notary(teller.clone()).map_err(say("cannot start a thread"))?;
+        let (cluster, leases) = self.born(settings, remembered.as_deref(), &vouch, leases)?;
         let parts = Parts {
             cluster,
             groups: config.groups.len(),
@@ -273,6 +259,25 @@ impl Ground<'_> {
 }
 
 impl Ground<'_> {
+    /// The core, with what was remembered, and whoever notes its leases.
+    fn born(
+        &self,
+        settings: crate::core::Config,
+        memory: Option<&[u8]>,
+        vouch: &Vouch,
+        leases: leases::LeaseNote,
+    ) -> Result<(Cluster, leases::Notary), String> {
+        let draw =
+            || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
+        let (incarnation, seed) = (draw()?, draw()?.0);
+        let identity = Identity { incarnation, memory, held_until: held_until(vouch), seed };
+        let waited = settings.blackout;
+        let mut cluster = Cluster::new(settings, &identity, clock::now());
+        let notary = leases.begin(&mut cluster, waited, self.teller);
+        let notary = notary.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok((cluster, notary))
+    }
+
     /// Threads that ask by the control socket, as people do.
     fn companions(&self, facts: &Facts) -> Result<(), String> {
         let Ground { config, runtime, teller, .. } = *self;
@@ -281,6 +286,15 @@ impl Ground<'_> {
             .and_then(|()| panel::start(&config.panel, runtime, teller))
             .map_err(|error| format!("cannot start a thread: {error}"))
     }
+}
+
+/// What asks the LAN and the references, and where its findings come.
+fn guards(
+    config: &Config,
+) -> std::io::Result<(Guards, crate::platform::mailbox::Mailbox<crate::reference::Finding>)> {
+    let (findings, sender) = mailbox(LETTERS)?;
+    let guards = Guards::start(config, move |finding| _ = sender.put(finding))?;
+    Ok((guards, findings))
 }
 
 /// Leaves word for `latido stop` of what may still run here.

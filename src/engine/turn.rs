@@ -32,7 +32,7 @@ use rustix::time::{
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Frames taken from one link before the others and the timers get their turn.
 const FRAMES_PER_TURN: usize = 64;
@@ -74,7 +74,7 @@ pub(super) struct Parts {
     /// Notes that the list of voters is in force.
     pub(super) voters: std::sync::mpsc::SyncSender<()>,
     /// Notes the longest leases, and says which order was carried out last.
-    pub(super) leases: (SyncSender<super::leases::Order>, Arc<AtomicU32>),
+    pub(super) leases: super::leases::Notary,
     pub(super) notify: Notify,
     pub(super) tongue: Tongue,
     pub(super) vouch: Vouch,

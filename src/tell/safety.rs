@@ -23,6 +23,14 @@ pub(super) fn event(event: Event, names: &Names) -> Sentence {
              grants nothing new until that works; make room there",
         ),
         Event::InForce => say(Notice, "every node has shown this list of voters: it is in force"),
+        Event::Twins(node) => say(
+            Error,
+            format!(
+                "two machines send under the name {}: only the one that was started last is \
+                 listened to; stop one of them, or give it a name of its own",
+                names.node(node)
+            ),
+        ),
         other => fence(other, names),
     }
 }

@@ -110,7 +110,6 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::ConfigurationAgrees(_)
         | Event::Clone(_)
         | Event::Namesake(_)
-        | Event::Twins(_)
         | Event::Unsealed(..) => node(event, names),
         Event::PeerLink(node, link, state) => peer_link(node, link, state, names),
         Event::LinkUp(link) => say(Notice, format!("link {} is open", names.link(link))),
@@ -144,6 +143,7 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::FenceFailed(_)
         | Event::FenceUnseen(_)
         | Event::Refuted(..)
+        | Event::Twins(_)
         | Event::Reset(_)
         | Event::NotRemembered
         | Event::InForce => super::safety::event(event, names),
@@ -227,14 +227,6 @@ fn node(event: Event, names: &Names) -> Sentence {
                  file the same on both nodes?",
                 names.node(node),
                 names.link(link)
-            ),
-        ),
-        Event::Twins(node) => say(
-            Error,
-            format!(
-                "two machines send under the name {}: only the one that was started last is \
-                 listened to; stop one of them, or give it a name of its own",
-                names.node(node)
             ),
         ),
         Event::Namesake(node) => say(
