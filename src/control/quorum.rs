@@ -1,7 +1,7 @@
 //! What `latido status` says of the quorum rule: whether it is safe now, and why.
 use super::Snapshot;
 use super::report::Facts;
-use super::safety::{Basis, Evidence, Judgement, Power, Voter, judge};
+use super::safety::{Basis, Doubts, Evidence, Judgement, Power, Voter, judge};
 use crate::core::Config;
 use crate::core::id::NodeId;
 use crate::platform::slew;
@@ -42,6 +42,7 @@ pub(super) fn report(snapshot: &Snapshot, facts: &Facts) -> Quorum {
             state: known.state,
             differs: known.differs,
             other_voters: known.other_voters,
+            doubts: Doubts { lied: known.lied, elsewhere: known.elsewhere, twins: known.twins },
         }
     };
     let power = |node: NodeId, name: &str| Power {

@@ -77,6 +77,7 @@ impl Basis {
             state: NodeState::Alive,
             differs: false,
             other_voters: false,
+            doubts: Doubts::default(),
         };
         let good = |device: &config::Device| DeviceState {
             name: device.name(),
@@ -126,6 +127,19 @@ pub struct Voter {
     pub differs: bool,
     /// It has another list of voters.
     pub other_voters: bool,
+    /// What stands against its name and its device.
+    pub doubts: Doubts,
+}
+
+/// What was seen that must not be.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doubts {
+    /// Its device has said that it was off when it was not.
+    pub lied: bool,
+    /// It hears another machine in our place.
+    pub elsewhere: bool,
+    /// Two machines send under its name.
+    pub twins: bool,
 }
 
 /// What can switch off another node's power.
@@ -189,7 +203,7 @@ impl Reason {
 /// The judgement.
 pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     let basis = evidence.basis;
-    let mut reasons = Vec::new();
+    let mut reasons = names(evidence);
     match basis.rule {
         Rule::AssumeDead => {
             let what = "when every path between the nodes is cut, both take all groups";
@@ -273,6 +287,33 @@ fn voters(evidence: &Evidence<'_>) -> Vec<Reason> {
         let what = "not every voter was heard with this list of voters since it is new";
         let cure = "nothing is claimed until all were heard: start Latido on all of them";
         reasons.push(Reason::new(what, cure).urgent());
+    }
+    reasons
+}
+
+/// Two machines of one name, and a device that has lied.
+fn names(evidence: &Evidence<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for voter in &evidence.voters {
+        let (name, doubts) = (&voter.name, voter.doubts);
+        if doubts.lied {
+            let what = format!("{name} was said to be off, and was not: its fence device lied");
+            let cure = format!(
+                "find out what the device switches (docs/fencing.md); it is trusted again after \
+                 `latido fence {name}`, or a restart here"
+            );
+            reasons.push(Reason::new(what, cure).urgent());
+        }
+        if doubts.elsewhere {
+            let what = format!("{name} hears another machine under this node's name");
+            let cure = "stop the other one, or give it a name of its own (--node)";
+            reasons.push(Reason::new(what, cure).urgent());
+        }
+        if doubts.twins {
+            let what = format!("two machines send under the name {name}");
+            let cure = "stop one of them, or give it a name of its own";
+            reasons.push(Reason::new(what, cure).urgent());
+        }
     }
     reasons
 }

@@ -19,6 +19,7 @@ use super::id::{GroupId, Incarnation, JobId, LinkId, LinkSet, NodeId, NodeSet};
 use super::io::{
     Counters, Deadline, Event, Input, LinkState, NodeState, Output, Reply, Timer, Watchdog,
 };
+use super::leases::Leases;
 use super::limits::{FRAME_MAX, GROUPS_MAX, LINKS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::peer::{Judge, Peer, Taken};
@@ -75,12 +76,18 @@ pub struct Cluster {
     pub(super) force_untold: bool,
     /// Nodes that were heard showing it.
     pub(super) showing: NodeSet,
+    pub(super) leases: Leases,
     /// The memory is being written.
     pub(super) remembering: bool,
     /// The memory could not be written: tried again then.
     pub(super) unsaved_until: Option<Instant>,
     /// The watchdog is to be petted.
     pub(super) pet: bool,
+    /// Another machine had our name and is gone: a new incarnation is drawn then.
+    pub(super) renew_at: Option<Instant>,
+    pub(super) renew_told: bool,
+    /// Nodes with a dispute about a name that was told of.
+    pub(super) told_disputed: NodeSet,
     pub(super) trying: Option<Trying>,
     pub(super) strangers: Strangers,
     /// What the last frame has shown.
@@ -132,14 +139,19 @@ impl Cluster {
             in_force: config.in_force || config.rule != Rule::Majority,
             force_untold: false,
             showing: NodeSet::EMPTY,
+            leases: Leases::EMPTY,
             remembering: false,
             unsaved_until: None,
             pet: false,
+            renew_at: None,
+            renew_told: false,
+            told_disputed: NodeSet::EMPTY,
             trying: None,
             strangers: Strangers::default(),
             reception: None,
             config,
         };
+        cluster.know_own_leases();
         for group in &mut cluster.groups {
             group.able = true;
             // Two voters grant by presumption anyway: under `assume-dead` forgetting costs nothing
@@ -191,6 +203,10 @@ impl Cluster {
             Input::Answered { group } => changed |= self.answered(group),
             Input::Beat { node } => self.peers[node.index()].beat = Some(self.now),
             Input::NotRemembered => self.not_remembered(),
+            Input::Noted { number } => {
+                self.noted(number);
+                changed = true;
+            }
             Input::Keys { keys } => self.rekey(keys),
             Input::Command { id, command } => {
                 self.reply = Some((id, self.command(command)));
@@ -208,6 +224,10 @@ impl Cluster {
         if self.cloned && !self.restart_told {
             self.restart_told = true;
             return Some(Output::Restart);
+        }
+        if self.renew_at.is_some_and(|at| self.now >= at) && !self.renew_told {
+            self.renew_told = true;
+            return Some(Output::Renew);
         }
         if let Some(watchdog) = self.watchdog() {
             return Some(Output::Watchdog(watchdog));
@@ -248,6 +268,9 @@ impl Cluster {
         if ::core::mem::take(&mut self.force_untold) {
             return Some(Output::InForce);
         }
+        if let Some(number) = self.unwritten_note() {
+            return Some(Output::Note { number });
+        }
         if let Some((id, reply)) = self.reply.take() {
             return Some(Output::Reply { id, reply });
         }
@@ -278,7 +301,7 @@ impl Cluster {
     }
 
     /// What falls due next, heartbeats left aside.
-    fn next_due(&self) -> Deadline {
+    pub(super) fn next_due(&self) -> Deadline {
         let mut soonest = Deadline { at: Instant::NEVER, timer: Timer::Heartbeat };
         let mut consider = |at: Instant, timer: Timer| {
             if at > self.now && at < soonest.at {
@@ -291,6 +314,9 @@ impl Cluster {
         consider(self.doubt_until, Timer::Silence);
         if let Some(at) = self.unsaved_until.filter(|_| self.dirty) {
             consider(at, Timer::Lease);
+        }
+        if let Some(end) = self.leases_due() {
+            consider(end, Timer::Lease);
         }
         if let Some(window) = self.asks_before_ready() {
             consider(window, Timer::Silence);
@@ -381,6 +407,7 @@ impl Cluster {
         // Where its list of groups is another, their numbers are too.
         body.align(self.config.names());
         let judge = Judge {
+            me: self.config.me,
             now: self.now,
             dead: self.config.dead,
             incarnation: self.incarnation,
@@ -398,7 +425,7 @@ impl Cluster {
         let taken = peer.take(&judge, header, body, echo, link);
         let rekeyed = key.is_some_and(|_| peer.key != key);
         self.reception = Reception::of(&judge, header, link, echo, shown, taken);
-        self.heard_of(header, taken);
+        self.heard_of(header, taken, echo.map(|echo| echo.sequence));
         match taken {
             Taken::Fresh(new) => {
                 self.counters.fresh += 1;
@@ -411,6 +438,7 @@ impl Cluster {
                     self.answer();
                 }
                 self.watch_force(header.node);
+                self.watch_agreement(header);
                 if new {
                     self.replaced(header.node, before);
                 }
@@ -425,7 +453,8 @@ impl Cluster {
             }
             Taken::Doubled => self.counters.doubled += 1,
             Taken::Stale => self.counters.stale += 1,
-            Taken::Replaced => self.counters.replaced += 1,
+            Taken::Elsewhere => self.counters.stale += 1,
+            Taken::Replaced | Taken::Twin => self.counters.replaced += 1,
             Taken::Unproven => {
                 self.counters.stale += 1;
                 // So that it can prove itself.
@@ -468,11 +497,13 @@ impl Cluster {
 
     fn turn(&mut self) {
         self.watch_peers();
+        self.watch_names();
         self.watch_ready();
         for node in self.config.others() {
             self.watch_fence(node);
         }
         self.watch_guard();
+        self.watch_leases();
         for group in self.config.group_ids() {
             self.decide(group);
         }
@@ -605,45 +636,6 @@ impl Cluster {
         if self.goodbyes < GOODBYES {
             self.goodbyes = self.goodbyes.saturating_sub(1);
             self.next_beat = self.now + self.config.interval.ratio(1, 4);
-        }
-    }
-
-    /// What was to be written down is: it may be told. Whether anything has changed by that.
-    fn remembered(&mut self) -> bool {
-        if !::core::mem::take(&mut self.remembering) {
-            return false;
-        }
-        self.unsaved_until = None;
-        let mut changed = false;
-        for group in &mut self.groups {
-            if let Some(grant) = &mut group.grant {
-                changed |= !::core::mem::replace(&mut grant.saved, true);
-            }
-        }
-        changed
-    }
-
-    fn not_remembered(&mut self) {
-        if !::core::mem::take(&mut self.remembering) {
-            return;
-        }
-        self.dirty = true;
-        if self.unsaved_until.is_none() {
-            self.events.push(Event::NotRemembered);
-        }
-        self.unsaved_until = Some(self.now + self.config.interval);
-    }
-
-    /// A list of voters is in force once all its nodes were heard showing it.
-    fn watch_force(&mut self, node: NodeId) {
-        if self.in_force || self.peers[node.index()].body.voters != self.config.voters_digest {
-            return;
-        }
-        self.showing = self.showing.with(node);
-        if self.config.others().all(|node| self.showing.contains(node)) {
-            self.in_force = true;
-            self.force_untold = true;
-            self.events.push(Event::InForce);
         }
     }
 

@@ -31,6 +31,11 @@ pub(super) struct Fence {
     /// After one that failed: not before then.
     pub(super) retry_at: Option<Instant>,
     pub(super) told_unseen: bool,
+    /// Which incarnation was off, since when, and how that was known.
+    pub(super) struck: Option<(Incarnation, Instant, Proof)>,
+    /// What the device said was off was not: its word counts for nothing, until it has switched by
+    /// hand.
+    pub(super) lied: bool,
     /// What was off is heard again: until then it may come up in peace.
     pub(super) spared_until: Option<Instant>,
 }
@@ -44,6 +49,8 @@ pub(super) struct Request {
     /// Another one was heard since.
     pub(super) outlived: bool,
     pub(super) issued: bool,
+    /// The operator asked for it.
+    pub(super) by_hand: bool,
 }
 
 /// What is remembered of it.
@@ -87,6 +94,11 @@ impl Fence {
         self.request.is_some()
     }
 
+    /// Its device has said that it was off when it was not.
+    pub(super) fn has_lied(&self) -> bool {
+        self.lied
+    }
+
     /// The node was seen since this machine's start.
     pub(super) fn is_seen(&self) -> bool {
         self.seen.is_some()
@@ -96,18 +108,25 @@ impl Fence {
 impl Cluster {
     /// An authentic frame of a node came: what it means for its proof and for a fence under way.
     /// Called before anything is taken from the frame, and long before it is answered.
-    pub(super) fn heard_of(&mut self, header: &Header, taken: Taken) {
+    pub(super) fn heard_of(&mut self, header: &Header, taken: Taken, echo: Option<u64>) {
+        self.refute(header, taken, echo);
         let parted = self.is_parting();
         let fence = &mut self.fences[header.node.index()];
         let goodbye = self.peers[header.node.index()].left;
         match taken {
             // Recordings, and what was under way when it was replaced.
             Taken::Stale | Taken::Replaced | Taken::Doubled => return,
-            Taken::Fresh(_) | Taken::Deaf | Taken::Unproven | Taken::FromTheFuture => {}
+            Taken::Fresh(_)
+            | Taken::Deaf
+            | Taken::Unproven
+            | Taken::Twin
+            | Taken::Elsewhere
+            | Taken::FromTheFuture => {}
         }
         let proven = matches!(taken, Taken::Fresh(_));
         let this = Some(header.incarnation);
-        let parting = goodbye && taken != Taken::Unproven;
+        let proves = !matches!(taken, Taken::Unproven | Taken::Twin | Taken::Elsewhere);
+        let parting = goodbye && proves;
         if let Some(request) = &mut fence.request {
             request.outlived |= request.names != this;
         }
@@ -132,6 +151,19 @@ impl Cluster {
         if proven && goodbye && !parted && fence.proof != Some((Proof::Goodbye, this)) {
             fence.proof = Some((Proof::Goodbye, this));
             self.dirty = true;
+        }
+    }
+
+    /// The very incarnation that was certainly off has heard what we sent after that: it was not.
+    fn refute(&mut self, header: &Header, taken: Taken, echo: Option<u64>) {
+        let fence = &mut self.fences[header.node.index()];
+        let Some((incarnation, since, proof)) = fence.struck else { return };
+        let proven = matches!(taken, Taken::Fresh(_) | Taken::Deaf);
+        let since_then = echo.is_some_and(|echo| echo > since.micros());
+        if proven && since_then && header.incarnation == incarnation {
+            fence.struck = None;
+            fence.lied |= proof == Proof::Fence;
+            self.events.push(Event::Refuted(header.node, proof));
         }
     }
 
@@ -174,7 +206,7 @@ impl Cluster {
             }
         }
         if self.fence_at(node).is_some_and(|at| self.now >= at) {
-            self.fence(node);
+            self.fence(node, false);
         }
     }
 
@@ -182,6 +214,10 @@ impl Cluster {
     /// forgotten what it owned.
     fn must_fence(&self, node: NodeId) -> bool {
         if self.config.rule != Rule::Fencing || self.shutting_down || self.is_proven(node) {
+            return false;
+        }
+        // Two machines of one name: the one that we do not listen to may be the one that owns.
+        if self.is_disputed(node) {
             return false;
         }
         // What it did before it was off is over.
@@ -192,6 +228,9 @@ impl Cluster {
         if !peer.alive(self.now, self.config.dead) {
             return self.is_silent(node);
         }
+        // A predecessor that is still there would be heard by then.
+        let settled =
+            peer.renewed_at.is_none_or(|at| self.now.since(at) > self.config.dead.times(2));
         let mut groups = self.config.group_ids();
         groups.any(|id| {
             let blocked = part(&peer.body, id).phase == Phase::Blocked;
@@ -199,7 +238,7 @@ impl Cluster {
             let forgotten = bound.is_some_and(|grant| {
                 grant.node == node && peer.incarnation.is_some_and(|new| new != grant.incarnation)
             });
-            forgotten || blocked && self.config.stop_failure == StopFailure::Fence
+            forgotten && settled || blocked && self.config.stop_failure == StopFailure::Fence
         })
     }
 
@@ -223,7 +262,8 @@ impl Cluster {
     /// When the fence of a node is due.
     pub(super) fn fence_at(&self, node: NodeId) -> Option<Instant> {
         let fence = &self.fences[node.index()];
-        let wanted = fence.wanted.filter(|_| fence.request.is_none())?;
+        // Nobody knows what a device switches that has lied.
+        let wanted = fence.wanted.filter(|_| fence.request.is_none() && !fence.lied)?;
         let waits = !self.shoots_first(node);
         let at = if waits { wanted + self.config.fence_delay } else { wanted };
         Some(at.max(fence.retry_at.unwrap_or(at)))
@@ -247,14 +287,14 @@ impl Cluster {
     }
 
     /// Asks for a fence.
-    fn fence(&mut self, node: NodeId) {
+    fn fence(&mut self, node: NodeId, by_hand: bool) {
         let peer = self.peers[node.index()].incarnation;
         self.jobs = self.jobs.wrapping_add(1);
         let id = JobId(self.jobs);
         let fence = &mut self.fences[node.index()];
         // After a restart the peer may not have been heard yet: what the memory names is struck.
         let names = peer.or(fence.seen);
-        fence.request = Some(Request { id, names, outlived: false, issued: false });
+        fence.request = Some(Request { id, names, outlived: false, issued: false, by_hand });
         fence.retry_at = None;
         self.events.push(Event::Fencing(node));
     }
@@ -289,7 +329,10 @@ impl Cluster {
             Fenced::Confirmed if request.outlived && !on(Mutation::LateFence) => {
                 self.events.push(Event::FenceLate(node));
             }
+            // It lied while this one was under way.
+            Fenced::Confirmed if fence.lied && !request.by_hand => {}
             Fenced::Confirmed => {
+                fence.lied = false;
                 fence.wanted = None;
                 self.prove(node, Proof::Fence, request.names);
             }
@@ -299,6 +342,7 @@ impl Cluster {
     /// It is certain now that this incarnation of a node runs nothing: its votes are void.
     fn prove(&mut self, node: NodeId, proof: Proof, names: Option<Incarnation>) {
         self.fences[node.index()].proof = Some((proof, names));
+        self.fences[node.index()].struck = names.map(|names| (names, self.now, proof));
         for group in &mut self.groups {
             group.votes[node.index()] = None;
             let struck = |grant: &super::group::Grant| {
@@ -320,7 +364,7 @@ impl Cluster {
         if self.fences[node.index()].is_under_way() {
             return Err(Refusal::Fencing(node));
         }
-        self.fence(node);
+        self.fence(node, true);
         Ok(())
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Claim {
     pub(super) number: Option<u64>,
     /// When it was made.
     pub(super) since: Instant,
+    /// Since when its votes could have come.
+    pub(super) waits_since: Instant,
     /// The ownership it stands for.
     pub(super) term: Term,
 }

@@ -118,7 +118,9 @@ index! {
 pub struct Incarnation(#[serde(with = "postcard::fixint::le")] pub u64);
 
 /// The number of one asynchronous job (start, stop, probe); an answer with another number is void.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct JobId(pub u32);
 

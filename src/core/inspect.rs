@@ -123,9 +123,13 @@ impl Cluster {
             in_force,
             force_untold,
             showing,
+            leases,
             remembering,
             unsaved_until,
             pet,
+            renew_at,
+            renew_told,
+            told_disputed: _,
             trying,
             // For texts, and only without a peer.
             strangers: _,
@@ -140,7 +144,7 @@ impl Cluster {
             .hash(hasher);
         (cloned, restart_told, goodbyes, exit_told, reply.is_some(), random).hash(hasher);
         (guard, in_force, force_untold, showing, remembering, unsaved_until, pet).hash(hasher);
-        trying.hash(hasher);
+        (trying, leases, renew_at, renew_told).hash(hasher);
         for node in config.voters() {
             peers[node.index()].identify(config.links(), hasher);
             fences[node.index()].identify(hasher);
@@ -206,24 +210,27 @@ pub fn identify_body(body: &Body, hasher: &mut impl Hasher) {
         voters,
         predecessor,
         references,
+        longest,
         witnesses,
         heard,
         groups,
         grants,
     } = body;
-    (flags, digest, voters, predecessor, references, witnesses.as_slice()).hash(hasher);
+    (flags, digest, voters, predecessor, references, longest, witnesses.as_slice()).hash(hasher);
     (heard.as_slice(), groups.as_slice(), grants.as_slice()).hash(hasher);
 }
 
 impl Fence {
     fn identify(&self, hasher: &mut impl Hasher) {
-        let Fence { seen, proof, wanted, request, retry_at, told_unseen, spared_until } = self;
+        let Fence { seen, proof, wanted, request, retry_at, told_unseen, spared_until, .. } = self;
+        let (struck, lied) = (self.struck, self.lied);
         // An answer is for this request or for none: whoever keeps the answer tells.
         let request = request.map(|request| {
-            let Request { id: _, names, outlived, issued } = request;
-            (names, outlived, issued)
+            let Request { id: _, names, outlived, issued, by_hand } = request;
+            (names, outlived, issued, by_hand)
         });
-        (seen, proof, wanted, request, retry_at, told_unseen, spared_until).hash(hasher);
+        (seen, proof, wanted, request, retry_at, told_unseen, spared_until, struck, lied)
+            .hash(hasher);
     }
 }
 
@@ -248,6 +255,9 @@ impl Peer {
             key: _,
             latest_key: _,
             replaced,
+            renewed_at,
+            twin_at,
+            elsewhere,
             unanswered,
             // For people.
             board: _,
@@ -255,6 +265,7 @@ impl Peer {
         (incarnation, sequence, beat, left, told, heard_at, fresh_at, timely_at, echoed)
             .hash(hasher);
         (hears_us_on, candidates, turn, unanswered).hash(hasher);
+        (renewed_at, twin_at, elsewhere).hash(hasher);
         identify_body(body, hasher);
         replaced.iter().for_each(|old| old.hash(hasher));
         for link in links.iter() {

@@ -79,6 +79,11 @@ pub enum Input<'a> {
     /// [`Output::Remember`] could not be carried out: it is asked for again, and nothing is granted
     /// meanwhile that is not written down.
     NotRemembered,
+    /// [`Output::Note`] was carried out.
+    Noted {
+        /// The request's number; an outdated one is ignored.
+        number: JobId,
+    },
     /// From now on these keys: nothing else changes, no frame is left out and none repeats.
     Keys {
         /// All that are accepted, and the one that seals.
@@ -229,6 +234,15 @@ pub enum Output {
     Watchdog(Watchdog),
     /// The list of voters is in force: note it on disk.
     InForce,
+    /// Note on disk, where it outlives a reboot, what [`Cluster::longest_lease`] and
+    /// [`Cluster::leases_settled`] say now. Answered by [`Input::Noted`].
+    ///
+    /// [`Cluster::longest_lease`]: super::Cluster::longest_lease
+    /// [`Cluster::leases_settled`]: super::Cluster::leases_settled
+    Note {
+        /// The number the answer must carry.
+        number: JobId,
+    },
     /// Announce the group's addresses again: a rival was heard, or has gone.
     Announce {
         /// Which group.
@@ -245,6 +259,9 @@ pub enum Output {
     Event(Event),
     /// A clone of this node is about: forget the memory and start anew with another incarnation.
     Restart,
+    /// Another machine had our name, and is gone: start anew with another incarnation, and with
+    /// the memory.
+    Renew,
     /// Everything is stopped and the goodbye is sent: the program may end.
     Exit,
 }
@@ -337,8 +354,13 @@ pub enum Event {
     NobodyAble(GroupId),
     /// A peer has heard a frame of ours that we have not sent: a clone of this node is about.
     Clone(NodeId),
-    /// A frame in our own name came that is not ours: another machine of this name, or a recording.
+    /// A frame in our own name came that is not ours, or another node hears somebody else in our
+    /// place: another machine of this name, or a recording.
     Namesake(NodeId),
+    /// Two machines send under this node's name.
+    Twins(NodeId),
+    /// A node was said to be off, and was not.
+    Refuted(NodeId, Proof),
     /// Frames in this node's name come on this link, but our key does not open them.
     Unsealed(NodeId, LinkId),
     /// Our key opens frames of another cluster's that come on this link, while a peer is missing.
@@ -576,6 +598,12 @@ pub struct NodeStatus {
     pub proof: Option<Proof>,
     /// It is being fenced.
     pub fencing: bool,
+    /// Its device has said that it was off when it was not.
+    pub lied: bool,
+    /// It is there, but hears another machine in our place.
+    pub elsewhere: bool,
+    /// Two machines send under its name.
+    pub twins: bool,
     /// It was seen since this machine's start: it may be fenced.
     pub seen: bool,
     /// The number of the key that its last frame was sealed with.

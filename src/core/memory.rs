@@ -7,7 +7,7 @@ use super::cluster::Cluster;
 use super::fence::{Fence, Seen};
 use super::group::Grant;
 use super::id::{Incarnation, NodeId, Term};
-use super::io::Phase;
+use super::io::{Event, Phase};
 use super::limits::{GROUPS_MAX, VOTERS_MAX};
 use super::mutation::{Mutation, on};
 use super::time::{Duration, Instant};
@@ -133,5 +133,31 @@ impl Cluster {
                 Grant { node, incarnation: to, sequence: 0, number: 0, lease, until, saved: true }
             });
         }
+    }
+
+    /// What was to be written down is: it may be told. Whether anything has changed by that.
+    pub(super) fn remembered(&mut self) -> bool {
+        if !::core::mem::take(&mut self.remembering) {
+            return false;
+        }
+        self.unsaved_until = None;
+        let mut changed = false;
+        for group in &mut self.groups {
+            if let Some(grant) = &mut group.grant {
+                changed |= !::core::mem::replace(&mut grant.saved, true);
+            }
+        }
+        changed
+    }
+
+    pub(super) fn not_remembered(&mut self) {
+        if !::core::mem::take(&mut self.remembering) {
+            return;
+        }
+        self.dirty = true;
+        if self.unsaved_until.is_none() {
+            self.events.push(Event::NotRemembered);
+        }
+        self.unsaved_until = Some(self.now + self.config.interval);
     }
 }

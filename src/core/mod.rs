@@ -21,10 +21,12 @@ pub mod id;
 #[cfg(any(test, feature = "_sim"))]
 mod inspect;
 pub mod io;
+mod leases;
 pub mod limits;
 mod memory;
 #[cfg_attr(not(feature = "_mutate"), allow(dead_code, unreachable_pub))]
 pub mod mutation;
+mod names;
 mod ownership;
 mod peer;
 mod placement;

@@ -48,11 +48,13 @@ pub enum Mutation {
     PetsToTheEnd,
     /// Rule 4: what could not be written down is granted all the same.
     GrantsUnsaved,
+    /// Rule 4: the longest lease is forgotten with the memory.
+    ForgetsLeases,
 }
 
 impl Mutation {
     /// Every one.
-    pub const ALL: [Mutation; 21] = [
+    pub const ALL: [Mutation; 22] = [
         Mutation::NewestOnly,
         Mutation::ClaimNumbered,
         Mutation::CountsFromReceipt,
@@ -74,6 +76,7 @@ impl Mutation {
         Mutation::WitnessTwice,
         Mutation::PetsToTheEnd,
         Mutation::GrantsUnsaved,
+        Mutation::ForgetsLeases,
     ];
 }
 

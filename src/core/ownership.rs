@@ -55,6 +55,11 @@ impl Cluster {
                 return;
             }
         }
+        if self.waits_for_blind(id)
+            && let Some(claim) = &mut self.groups[id.index()].claim
+        {
+            claim.waits_since = self.now;
+        }
         if !self.claim_stands(id) || self.score(id) == 0 {
             self.withdraw(id);
         } else if self.may_take(id) {
@@ -181,7 +186,7 @@ impl Cluster {
     }
 
     fn claim_expired(&self, id: GroupId) -> bool {
-        let since = self.groups[id.index()].claim.map(|claim| claim.since);
+        let since = self.groups[id.index()].claim.map(|claim| claim.waits_since);
         since.is_some_and(|since| self.now.since(since) >= self.claim_lasts(id))
     }
 
@@ -191,7 +196,7 @@ impl Cluster {
         let more = u32::from(!on(Mutation::TermReused));
         let term = Term { count: group.term.count.saturating_add(more), node: me };
         group.term = term;
-        group.claim = Some(Claim { number: None, since: now, term });
+        group.claim = Some(Claim { number: None, since: now, waits_since: now, term });
         group.forget_votes();
         if self.own_vote_is_free(id) {
             self.grant_self(id);
@@ -446,7 +451,7 @@ impl Cluster {
             placement(group.retry_at),
             placement(failback),
             placement(turn),
-            claim.map(|claim| lease(claim.since + self.claim_lasts(id))),
+            claim.map(|claim| lease(claim.waits_since + self.claim_lasts(id))),
             group.grant.map(|grant| lease(grant.until)),
             self.lease_until(id).map(|end| lease(end - self.config.stop_budget(id))),
             self.blind_until(id, Duration::ZERO).map(lease),

@@ -35,6 +35,10 @@ pub(super) enum Taken {
     Unproven,
     /// By an incarnation that has been replaced.
     Replaced,
+    /// By one that has been replaced, and sent just now all the same: two machines of this name.
+    Twin,
+    /// New, but it hears another incarnation in our place.
+    Elsewhere,
     /// It echoes a frame that we have not sent: a clone of us is about.
     FromTheFuture,
 }
@@ -54,6 +58,24 @@ pub(super) struct Candidate {
 pub(super) struct Path {
     pub(super) heard: Option<Instant>,
     rtt: Option<Duration>,
+}
+
+/// An incarnation that was replaced.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) struct Replaced {
+    incarnation: Incarnation,
+    since: Instant,
+    /// Its newest sequence number.
+    sequence: u64,
+}
+
+/// A peer that hears another incarnation in our place.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) struct Elsewhere {
+    at: Instant,
+    sequence: u64,
+    /// It has not heard that one for `dead`, either.
+    gone: bool,
 }
 
 /// The present frame's echo of us.
@@ -88,11 +110,17 @@ pub(super) struct Peer {
     pub(super) hears_us_on: LinkSet,
     pub(super) candidates: [Option<Candidate>; 2],
     pub(super) turn: usize,
+    pub(super) replaced: Deque<Replaced, REPLACED_MAX>,
+    /// When its present incarnation replaced another one.
+    pub(super) renewed_at: Option<Instant>,
+    /// When a replaced incarnation was last heard to be there all the same.
+    pub(super) twin_at: Option<Instant>,
+    /// It was last heard to hear another incarnation in our place.
+    pub(super) elsewhere: Option<Elsewhere>,
     /// The number of the key that it seals with: two frames in a row count, for one may be a trial.
     pub(super) key: Option<u8>,
     /// That of the frame before.
     pub(super) latest_key: u8,
-    pub(super) replaced: Deque<Incarnation, REPLACED_MAX>,
     /// It has hung up, and has not answered since.
     pub(super) unanswered: Option<Unanswered>,
     /// What a witness said of its board.
@@ -102,6 +130,7 @@ pub(super) struct Peer {
 /// What a peer needs to know of us to judge its frames.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Judge {
+    pub(super) me: super::id::NodeId,
     pub(super) now: Instant,
     pub(super) dead: Duration,
     pub(super) incarnation: Incarnation,
@@ -119,15 +148,28 @@ impl Peer {
         me: Option<Heard>,
         link: LinkId,
     ) -> Taken {
-        if self.replaced.iter().any(|old| *old == header.incarnation) {
-            return Taken::Replaced;
-        }
         let ours = me.filter(|heard| heard.incarnation == judge.incarnation);
         let echo = ours.map(|heard| Echo {
             sequence: heard.sequence,
             age: Duration::from_micros(heard.age),
             links: heard.links,
         });
+        // The age was measured by the peer's clock, which may differ from ours by 2 %.
+        let timely = echo.is_some_and(|echo| {
+            let slack = judge.dead + echo.age.ratio(2, 98);
+            judge.now.since(Instant::from_micros(echo.sequence) + echo.age) <= slack
+        });
+        let old = self.replaced.iter_mut().find(|old| old.incarnation == header.incarnation);
+        if let Some(old) = old {
+            // What was under way when it ended has arrived by then.
+            let over = judge.now > old.since + judge.dead;
+            if !timely || !over || header.sequence <= old.sequence {
+                return Taken::Replaced;
+            }
+            old.sequence = header.sequence;
+            self.twin_at = Some(judge.now);
+            return Taken::Twin;
+        }
         if echo.is_some_and(|echo| echo.sequence > judge.sent) {
             return Taken::FromTheFuture;
         }
@@ -143,19 +185,17 @@ impl Peer {
         if !known {
             return match echo {
                 Some(echo) if fresh && echo.sequence > self.echoed => {
-                    self.replace(header.incarnation);
+                    self.replace(header.incarnation, judge.now);
                     self.accept(judge, header, body, echo, link);
                     Taken::Fresh(true)
                 }
                 _ => self.consider(judge, header, link),
             };
         }
-        // The age was measured by the peer's clock, which may differ from ours by 2 %.
-        let timely = echo.is_some_and(|echo| {
-            let slack = judge.dead + echo.age.ratio(2, 98);
-            judge.now.since(Instant::from_micros(echo.sequence) + echo.age) <= slack
-        });
-        let Some(echo) = echo.filter(|_| fresh || timely) else { return Taken::Stale };
+        let Some(echo) = echo.filter(|_| fresh || timely) else {
+            let other = body.heard.iter().find(|heard| heard.node == judge.me);
+            return other.map_or(Taken::Stale, |other| self.elsewhere(judge, header, other));
+        };
         if header.sequence <= self.sequence && !on(Mutation::NewestOnly) {
             self.path(judge, echo, link, fresh);
             return Taken::Doubled;
@@ -174,8 +214,44 @@ impl Peer {
         Taken::Deaf
     }
 
+    /// A frame echoes nothing of ours: is it because another machine has taken our place?
+    fn elsewhere(&mut self, judge: &Judge, header: &Header, other: &Heard) -> Taken {
+        let newest = self.elsewhere.map_or(0, |known| known.sequence).max(self.sequence);
+        if other.incarnation == judge.incarnation || header.sequence <= newest {
+            return Taken::Stale;
+        }
+        self.elsewhere = Some(Elsewhere {
+            at: judge.now,
+            sequence: header.sequence,
+            gone: Duration::from_micros(other.age) >= judge.dead,
+        });
+        Taken::Elsewhere
+    }
+
+    /// Whether it is there, but hears another machine in our place.
+    pub(super) fn is_elsewhere(&self, now: Instant, dead: Duration) -> bool {
+        self.elsewhere.is_some_and(|known| now.since(known.at) < dead)
+    }
+
+    /// Whether it is there, and the machine is gone that it heard in our place.
+    pub(super) fn misses_us(&self, now: Instant, dead: Duration) -> bool {
+        self.elsewhere.is_some_and(|known| known.gone && now.since(known.at) < dead)
+    }
+
+    /// Whether two machines were heard under its name within `span`.
+    pub(super) fn has_twin(&self, now: Instant, span: Duration) -> bool {
+        self.twin_at.is_some_and(|at| now.since(at) < span)
+    }
+
+    /// Whether its silence says nothing: it takes another machine for us, or one of its name that
+    /// we do not listen to any more is there.
+    pub(super) fn is_disputed(&self, now: Instant, dead: Duration) -> bool {
+        self.is_elsewhere(now, dead) || self.has_twin(now, dead)
+    }
+
     fn accept(&mut self, judge: &Judge, header: &Header, body: Body, echo: Echo, link: LinkId) {
         self.path(judge, echo, link, true);
+        self.elsewhere = None;
         self.sealed_by(header.key);
         self.sequence = header.sequence;
         self.echoed = self.echoed.max(echo.sequence);
@@ -211,8 +287,10 @@ impl Peer {
         }
     }
 
-    fn replace(&mut self, incarnation: Incarnation) {
+    fn replace(&mut self, incarnation: Incarnation, now: Instant) {
         if let Some(old) = self.incarnation.replace(incarnation) {
+            let old = Replaced { incarnation: old, since: now, sequence: self.sequence };
+            self.renewed_at = Some(now);
             if self.replaced.is_full() {
                 self.replaced.pop_front();
             }

@@ -92,6 +92,7 @@ impl Cluster {
             voters: self.config.voters_digest,
             predecessor: self.predecessor,
             references: self.guard.references,
+            longest: self.longest_told(),
             witnesses: self.config.witnesses.clone(),
             ..Body::default()
         };
@@ -177,6 +178,9 @@ impl Cluster {
                 references: peer.body.references,
                 proof: fence.proof(),
                 fencing: fence.is_under_way(),
+                lied: fence.has_lied(),
+                elsewhere: peer.is_elsewhere(self.now, self.config.dead),
+                twins: self.has_twin(node),
                 seen: fence.is_seen(),
                 key: peer.key,
                 board: peer.board,

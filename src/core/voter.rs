@@ -118,7 +118,8 @@ impl Cluster {
             Rule::Fencing => Instant::NEVER,
         };
         let blind = self.blind_until(id, lease).is_some_and(|end| self.now < end);
-        let counts = voters == self.config.voters_digest && until > self.now && !blind;
+        let noted = self.notes_lease(id, lease);
+        let counts = voters == self.config.voters_digest && until > self.now && !blind && noted;
         if !counts || !self.may_grant(id, node, phase) {
             return;
         }
@@ -180,9 +181,10 @@ impl Cluster {
     }
 
     /// A voter that does not know to whom it granted `id` grants nothing until then: the longest of
-    /// its own lease, the claim's, and the configured time, from its start.
+    /// its own lease, the claim's, the noted one, and the configured time, from its start.
     pub(super) fn blind_until(&self, id: GroupId, lease: Duration) -> Option<Instant> {
         let longest = self.config.lease(id).max(lease).max(self.config.blackout);
+        let longest = longest.max(self.recalled_lease(id));
         let forgotten = self.groups[id.index()].forgotten;
         forgotten.filter(|_| !on(Mutation::GrantsBlindly)).map(|since| since + longest)
     }
@@ -253,6 +255,9 @@ impl Cluster {
         if self.config.rule == Rule::Fencing || self.is_proven(node) {
             return self.is_proven(node);
         }
+        if self.is_disputed(node) {
+            return false;
+        }
         let peer = &self.peers[node.index()];
         let waiting = !self.ready || self.now < self.doubt_until;
         let state = peer.state(self.now, self.config.warn, self.config.dead, waiting);
@@ -284,6 +289,19 @@ impl Cluster {
                     && others >= self.config.others_needed()
             }
         }
+    }
+
+    /// Whether there is a majority only with voters that grant nothing yet: the claim stands until
+    /// they do, instead of coming and going.
+    pub(super) fn waits_for_blind(&self, id: GroupId) -> bool {
+        if self.config.rule != Rule::Majority {
+            return false;
+        }
+        let alive = |node: &NodeId| self.peers[node.index()].alive(self.now, self.config.dead);
+        let sees = |node: &NodeId| !part(&self.peers[node.index()].body, id).flags.blind();
+        let needed = self.config.others_needed();
+        let all = self.config.voters().filter(alive).count();
+        all >= needed && self.config.voters().filter(alive).filter(sees).count() < needed
     }
 
     /// Whether our claim, which is only a wish so far, may stand.
@@ -381,6 +399,19 @@ impl Cluster {
                 group.grant = None;
                 self.dirty = true;
             }
+        }
+    }
+
+    /// A list of voters is in force once all its nodes were heard showing it.
+    pub(super) fn watch_force(&mut self, node: NodeId) {
+        if self.in_force || self.peers[node.index()].body.voters != self.config.voters_digest {
+            return;
+        }
+        self.showing = self.showing.with(node);
+        if self.config.others().all(|node| self.showing.contains(node)) {
+            self.in_force = true;
+            self.force_untold = true;
+            self.events.push(Event::InForce);
         }
     }
 }

@@ -19,7 +19,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The version that this code speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 23;
 /// Bytes of the seal at the end of a frame.
@@ -117,6 +117,9 @@ pub struct Body {
     pub predecessor: Option<Incarnation>,
     /// How many references the sender reaches.
     pub references: u8,
+    /// The longest lease that may be about as far as the sender knows, in ms: what a witness waits
+    /// for after its start.
+    pub longest: u32,
     /// Hashes of the witnesses' names, in order: how a witness learns which voter it is.
     pub witnesses: Vec<NameHash, VOTERS_MAX>,
     /// What the sender heard of each voter, and of those that are not proven yet.

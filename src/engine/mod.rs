@@ -7,6 +7,7 @@ mod gate;
 mod health;
 mod keys;
 mod last_good;
+mod leases;
 mod panel;
 mod reload;
 mod senses;
@@ -134,6 +135,7 @@ fn serve(
     let signals = Signals::install(&wanted).map_err(say("cannot take signals"))?;
     let voters = voters::VoterList::new(config, &options.state_dir, me);
     let in_force = voters.look()? == voters::Noted::InForce;
+    let leases = leases::LeaseNote::read(config, &options.state_dir, me)?;
     // Refused, if at all, before anything has begun.
     settings::settings(config, me, in_force, Silencer::Lifetime)?;
     let (mut memory, remembered) = runtime.memory().map_err(|error| error.to_string())?;
@@ -149,7 +151,8 @@ fn serve(
     unnoted.into_iter().for_each(|warning| teller.say(Level::Warning, warning));
 
     let ground = Ground { options, config, me, runtime, teller: &teller };
-    let (parts, server) = ground.parts(in_force, remembered, voters, signals, tongue, started)?;
+    let (parts, server) =
+        ground.parts(in_force, remembered, (voters, leases), signals, tongue, started)?;
     let mut engine = Engine::new(parts).map_err(say("cannot start the loop"))?;
     let code = engine.run(&mut memory);
     if code == 0 {
@@ -177,7 +180,7 @@ impl Ground<'_> {
         &self,
         in_force: bool,
         remembered: Option<Vec<u8>>,
-        voters: std::sync::mpsc::SyncSender<()>,
+        (voters, leases): (std::sync::mpsc::SyncSender<()>, leases::LeaseNote),
         signals: Signals,
         tongue: tell::Tongue,
         started: Instant,
@@ -197,10 +200,8 @@ impl Ground<'_> {
         let wires = wires::start(config, me, sense_sender.clone(), teller)
             .map_err(say("cannot start a thread"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
-        let (findings, finding_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
-        let guards = Guards::start(config, move |finding| _ = finding_sender.put(finding))
-            .map_err(say("cannot ask references and probe addresses"))?;
-
+        let (guards, findings) =
+            guards(config).map_err(say("cannot ask references and probe addresses"))?;
         let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
@@ -219,8 +220,7 @@ impl Ground<'_> {
                 .map_err(say("cannot open the control socket"))?;
 
         let vouch = runtime.vouch().map_err(|error| error.to_string())?;
-        let identity = identity(remembered.as_deref(), held_until(&vouch))?;
-        let cluster = Cluster::new(settings, &identity, clock::now());
+        let (cluster, leases) = self.born(settings, remembered.as_deref(), &vouch, leases)?;
         let parts = Parts {
             cluster,
             groups: config.groups.len(),
@@ -238,6 +238,7 @@ impl Ground<'_> {
             signals,
             guardian: supervisor::guardian(),
             voters,
+            leases,
             notify: Notify::from_env(),
             tongue,
             vouch,
@@ -270,6 +271,25 @@ impl Ground<'_> {
         Ok((watchdog, settings))
     }
 
+    /// The core, with what was remembered, and whoever notes its leases.
+    fn born(
+        &self,
+        settings: crate::core::Config,
+        memory: Option<&[u8]>,
+        vouch: &Vouch,
+        leases: leases::LeaseNote,
+    ) -> Result<(Cluster, leases::Notary), String> {
+        let draw =
+            || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
+        let (incarnation, seed) = (draw()?, draw()?.0);
+        let identity = Identity { incarnation, memory, held_until: held_until(vouch), seed };
+        let waited = settings.blackout;
+        let mut cluster = Cluster::new(settings, &identity, clock::now());
+        let notary = leases.begin(&mut cluster, waited, self.teller);
+        let notary = notary.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok((cluster, notary))
+    }
+
     /// Threads that ask by the control socket, as people do.
     fn companions(&self, facts: &Facts) -> Result<(), String> {
         let Ground { config, runtime, teller, .. } = *self;
@@ -280,14 +300,13 @@ impl Ground<'_> {
     }
 }
 
-/// Who this engine is; what ran before it goes on until then.
-fn identity(
-    memory: Option<&[u8]>,
-    held_until: [Instant; GROUPS_MAX],
-) -> Result<Identity<'_>, String> {
-    let draw =
-        || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
-    Ok(Identity { incarnation: draw()?, memory, held_until, seed: draw()?.0 })
+/// What asks the LAN and the references, and where its findings come.
+fn guards(
+    config: &Config,
+) -> std::io::Result<(Guards, crate::platform::mailbox::Mailbox<crate::reference::Finding>)> {
+    let (findings, sender) = mailbox(LETTERS)?;
+    let guards = Guards::start(config, move |finding| _ = sender.put(finding))?;
+    Ok((guards, findings))
 }
 
 /// Leaves word for `latido stop` of what may still run here.

@@ -74,6 +74,8 @@ pub(super) struct Parts {
     pub(super) guardian: Option<OwnedFd>,
     /// Notes that the list of voters is in force.
     pub(super) voters: std::sync::mpsc::SyncSender<()>,
+    /// Notes the longest leases, and says which order was carried out last.
+    pub(super) leases: super::leases::Notary,
     pub(super) notify: Notify,
     pub(super) tongue: Tongue,
     pub(super) vouch: Vouch,
@@ -117,6 +119,8 @@ pub(super) struct Engine {
     blocked: GroupSet,
     /// A fence that nothing here can carry out.
     unarmed: Option<(NodeId, JobId)>,
+    /// The note of the longest leases that is being written.
+    noting: Option<JobId>,
     /// A clone is about: this engine writes no memory any more.
     forgotten: bool,
     exit: Option<u8>,
@@ -147,6 +151,7 @@ impl Engine {
             abandoned: GroupSet::EMPTY,
             blocked: GroupSet::EMPTY,
             unarmed: None,
+            noting: None,
             forgotten: false,
             exit: None,
             parts,
@@ -211,6 +216,7 @@ impl Engine {
             for event in ready {
                 self.other_ready(event.data.u64(), memory);
             }
+            self.take_noted(memory);
             self.feed(Input::Tick, memory);
             self.vouch();
             self.publish();
@@ -413,6 +419,14 @@ impl Engine {
         }
     }
 
+    /// The note of the longest leases stands on the disk.
+    fn take_noted(&mut self, memory: &mut Memory) {
+        let done = JobId(self.parts.leases.1.load(Ordering::Acquire));
+        if let Some(number) = self.noting.take_if(|number| *number == done) {
+            self.feed(Input::Noted { number }, memory);
+        }
+    }
+
     fn take_fenced(&mut self, memory: &mut Memory) {
         self.parts.fenced.hush();
         while let Some(fence::Report { node, request, confirmed }) = self.parts.fenced.take() {
@@ -450,6 +464,12 @@ impl Engine {
                 Output::Transmit { links, len } => self.transmit(links, usize::from(len)),
                 // Full: it is being noted.
                 Output::InForce => drop(self.parts.voters.try_send(())),
+                Output::Note { number } => {
+                    self.noting = Some(number);
+                    let order = super::leases::Order::of(&self.parts.cluster, number);
+                    // One at a time: there is room.
+                    let _ = self.parts.leases.0.try_send(order);
+                }
                 Output::Fence { node, request } => {
                     if !self.parts.fences.fence(node, request) {
                         self.unarmed = Some((node, request));
@@ -482,6 +502,7 @@ impl Engine {
                     self.forgotten = true;
                     self.exit = Some(super::EXIT_AGAIN);
                 }
+                Output::Renew => self.exit = Some(super::EXIT_AGAIN),
                 Output::Exit => self.exit = Some(0),
             }
         }

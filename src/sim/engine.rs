@@ -5,7 +5,7 @@ use super::machine::{ADDRESS_LIFETIME, Engine, Pending, Runs, Service, Work};
 use super::setup::Setup;
 use super::trace::Line;
 use super::world::{Happening, Violation, World};
-use crate::core::id::{Incarnation, LinkId, LinkSet};
+use crate::core::id::{GroupId, Incarnation, JobId, LinkId, LinkSet};
 use crate::core::io::{Input, Output, Phase};
 use crate::core::limits::{FRAME_MAX, LINKS_MAX};
 use crate::core::time::Instant;
@@ -104,6 +104,7 @@ impl World {
                 self.give(node, now, Input::Fenced { node: target, request, outcome })
             }
             Pending::Beat { node: beating } => self.give(node, now, Input::Beat { node: beating }),
+            Pending::Noted { number } => self.give(node, now, Input::Noted { number }),
             Pending::Command { id, command } => {
                 self.trace.push(self.now, node, Line::Command(command));
                 self.give(node, now, Input::Command { id, command })
@@ -134,6 +135,7 @@ impl World {
                     self.send(node, links, &frame[..usize::from(len)]);
                 }
                 Output::InForce => self.note_in_force(node),
+                Output::Note { number } => self.note_leases(node, number),
                 Output::Fence { node: target, request } => self.fence(node, target, request),
                 Output::Watchdog(told) => self.watchdog(node, told),
                 // No LAN to be asked yet.
@@ -156,6 +158,10 @@ impl World {
                     self.apply(Fault::Kill(node));
                     self.apply(Fault::Revive(node));
                 }
+                Output::Renew => {
+                    self.apply(Fault::Kill(node));
+                    self.apply(Fault::Revive(node));
+                }
                 Output::Exit => {
                     self.trace.push(self.now, node, Line::Note("ends"));
                     // The runtime directory stays as long as the machine runs: it has the terms.
@@ -175,6 +181,21 @@ impl World {
         let machine = &mut self.machines[node];
         machine.in_force = machine.version >= Setup::SHORTER;
         machine.config = self.setup.version(node, machine.version, true);
+    }
+
+    /// Notes the longest leases on the disk, which outlives the power.
+    fn note_leases(&mut self, node: usize, number: JobId) {
+        let digest = self.machines[node].config.digest;
+        let machine = &mut self.machines[node];
+        let Some(engine) = &machine.engine else { return };
+        let longest = |index| {
+            let group = GroupId::new(index).expect("a group of the table");
+            engine.cluster.longest_lease(group)
+        };
+        let settled = engine.cluster.leases_settled();
+        machine.leases.0 = std::array::from_fn(longest);
+        machine.leases.1 = if settled { digest } else { machine.leases.1 };
+        self.enqueue(node, Pending::Noted { number });
     }
 
     fn remember(&mut self, node: usize) {
@@ -231,7 +252,18 @@ impl World {
             seed: identity.1,
         };
         let now = machine.clock.local(self.now);
-        let cluster = Cluster::new(machine.config.clone(), &identity, now);
+        let mut cluster = Cluster::new(machine.config.clone(), &identity, now);
+        // Its own leases are noted before it begins.
+        let settled = [0, machine.config.digest].contains(&machine.leases.1);
+        cluster.recall_leases(&machine.leases.0, settled);
+        let longest = |index| {
+            let group = GroupId::new(index).expect("a group of the table");
+            cluster.longest_lease(group)
+        };
+        machine.leases.0 = std::array::from_fn(longest);
+        if settled {
+            machine.leases.1 = machine.config.digest;
+        }
         let mut queue = VecDeque::new();
         for link in 0..self.setup.links {
             let up = machine.carrier[link];

@@ -47,6 +47,7 @@ pub fn setup(seed: u64) -> Setup {
         reset_takes: None,
         rule: Rule::Majority,
         stop_budget,
+        stretch: [1, 4, 8][Random::new(seed ^ 0x1ea5e).index(3)],
         blackout: if random.chance(800_000) { 0 } else { 2 * lease },
         drift: (0..=nodes).map(|_| swarm::drift(&mut random)).collect(),
         latency,
@@ -394,6 +395,7 @@ impl Day {
         let device = Device {
             strikes: self.random.chance(800_000),
             knows: self.random.chance(800_000),
+            lies: false,
             off_after: self.random.between(100, slowest),
             dark: self.random.between(world.setup.dead / 4, self.lease),
             report_after: self.random.between(100, late),

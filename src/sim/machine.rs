@@ -3,7 +3,7 @@ use super::clock::Clock;
 use crate::core::id::{GroupId, JobId, LinkId, NodeId};
 use crate::core::io::{Command, Event, Fenced, Outcome, Reply};
 use crate::core::limits::GROUPS_MAX;
-use crate::core::time::Instant;
+use crate::core::time::{Duration, Instant};
 use crate::core::{Cluster, Config};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -22,6 +22,7 @@ pub(super) enum Pending {
     Able { group: GroupId, able: bool },
     Report { group: GroupId, job: JobId, outcome: Outcome },
     Fenced { node: NodeId, request: JobId, outcome: Fenced },
+    Noted { number: JobId },
     Command { id: u32, command: Command },
     Beat { node: NodeId },
 }
@@ -176,6 +177,8 @@ pub struct Machine {
     pub(super) version: u32,
     /// On its disk: the list of voters that is in force, the shorter one or not.
     pub(super) in_force: bool,
+    /// On its disk: the longest leases, and the configuration they were noted under.
+    pub(super) leases: ([Duration; GROUPS_MAX], u32),
     /// The runtime directory can be written to.
     pub(super) disk: bool,
     /// Scripts that would have ended while it did not run.

@@ -7,13 +7,15 @@ use crate::core::id::{JobId, NodeId};
 use crate::core::io::{Fenced, Watchdog};
 use crate::core::time::Duration;
 
-/// The device that switches one machine. It never lies, but it may be slow, late or broken.
+/// The device that switches one machine. It may be slow, late or broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Whether it switches at all; if not, it reports a failure.
     pub strikes: bool,
     /// Whether it can tell that it has; if not, it reports a failure all the same.
     pub knows: bool,
+    /// Whether it says that it has although it has not.
+    pub lies: bool,
     /// From the request to the power's end, in µs.
     pub off_after: u64,
     /// How long the power is off, in µs.
@@ -24,8 +26,14 @@ pub struct Device {
 
 impl Device {
     /// A relay nearby.
-    pub const GOOD: Device =
-        Device { strikes: true, knows: true, off_after: 1_000, dark: 20_000, report_after: 500 };
+    pub const GOOD: Device = Device {
+        strikes: true,
+        knows: true,
+        lies: false,
+        off_after: 1_000,
+        dark: 20_000,
+        report_after: 500,
+    };
 }
 
 impl World {
@@ -38,7 +46,7 @@ impl World {
             self.striking += 1;
             self.schedule(off, Happening::Strike { target: target.index(), dark: device.dark });
         }
-        let outcome = match device.strikes && device.knows {
+        let outcome = match device.strikes && device.knows || device.lies {
             true => Fenced::Confirmed,
             false => Fenced::Failed,
         };

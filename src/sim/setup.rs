@@ -49,6 +49,8 @@ pub struct Setup {
     pub rule: Rule,
     /// The longest time that a stop takes, as the core is told.
     pub stop_budget: u64,
+    /// By odd versions of the configuration it is so many times longer.
+    pub stretch: u64,
     /// A voter without memory grants nothing for at least so long.
     pub blackout: u64,
     /// Gain of each node's clock, in µs per second.
@@ -78,6 +80,7 @@ impl Default for Setup {
             reset_takes: None,
             rule: Rule::AssumeDead,
             stop_budget: 200_000,
+            stretch: 1,
             blackout: 0,
             drift: vec![0, 0],
             latency: 20,
@@ -109,7 +112,7 @@ impl Setup {
             name: NameHash(u32::try_from(index).expect("groups are few")),
             prefer: (0..self.nodes).map(|place| id(index + place)).collect(),
             failback: self.failback,
-            stop_budget: Duration::from_micros(self.stop_budget),
+            stop_budget: Duration::from_micros(self.budget(version)),
             ask: false,
             reset: self.reset_takes.is_some(),
         };
@@ -144,6 +147,12 @@ impl Setup {
         Config::new(settings).expect("valid settings")
     }
 
+    /// What a stop may take by this version: odd ones have longer leases.
+    fn budget(&self, version: u32) -> u64 {
+        let longer = version % 2 == 1 && self.rule == Rule::Majority;
+        if longer { self.stop_budget * self.stretch } else { self.stop_budget }
+    }
+
     /// All machines.
     pub fn machines(&self) -> usize {
         self.nodes + self.clones + self.witnesses
@@ -162,6 +171,11 @@ impl Setup {
     /// The lease that the core computes, in µs.
     pub fn lease(&self) -> u64 {
         self.config(0).lease(Setup::group(0)).micros()
+    }
+
+    /// The longest lease of all versions, in µs.
+    pub fn longest_lease(&self) -> u64 {
+        self.version(0, 1, true).lease(Setup::group(0)).micros()
     }
 
     /// The group of this index.

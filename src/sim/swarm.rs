@@ -101,6 +101,7 @@ pub fn setup(seed: u64) -> Setup {
         reset_takes: None,
         rule: Rule::AssumeDead,
         stop_budget: 200_000,
+        stretch: 1,
         blackout: 0,
         drift: (0..2).map(|_| random.between(0, 20_000).cast_signed() - 10_000).collect(),
         latency: random.between(1, 300),
@@ -228,6 +229,9 @@ fn settle_bound(setup: &Setup, mix: &Mix) -> u64 {
     if setup.rule == Rule::Majority {
         // Voters that forgot, and claims that run out, twice, before all votes come together.
         moves += setup.blackout.max(setup.lease()) + 8 * setup.lease();
+        if setup.stretch > 1 {
+            moves += 3 * setup.longest_lease();
+        }
     }
     // A failback that did not last doubles the delay, six times at most.
     let failback = if setup.failback { 64 * setup.failback_delay } else { 0 };

@@ -154,6 +154,7 @@ impl World {
             bites_at: None,
             version: 0,
             in_force: false,
+            leases: Default::default(),
             disk: true,
         };
         World {

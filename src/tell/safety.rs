@@ -23,6 +23,14 @@ pub(super) fn event(event: Event, names: &Names) -> Sentence {
              grants nothing new until that works; make room there",
         ),
         Event::InForce => say(Notice, "every node has shown this list of voters: it is in force"),
+        Event::Twins(node) => say(
+            Error,
+            format!(
+                "two machines send under the name {}: only the one that was started last is \
+                 listened to; stop one of them, or give it a name of its own",
+                names.node(node)
+            ),
+        ),
         other => fence(other, names),
     }
 }
@@ -116,6 +124,18 @@ fn fence(event: Event, names: &Names) -> Sentence {
                 names.node(node)
             ),
         ),
+        Event::Refuted(node, Proof::Fence) => say(
+            Error,
+            format!(
+                "node {0}: the device said that its power was off, but it has run all the time: \
+                 its word does not count any more; find out what it switches, then try it: \
+                 `latido fence {0}`",
+                names.node(node)
+            ),
+        ),
+        Event::Refuted(node, _) => {
+            plain(Error, node, "was said to be off, but it has run all the time")
+        }
         // Only the events above come here.
         other => say(Level::Debug, format!("{other:?}")),
     }

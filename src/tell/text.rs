@@ -142,6 +142,8 @@ pub fn event(event: Event, names: &Names) -> Sentence {
         | Event::FenceLate(_)
         | Event::FenceFailed(_)
         | Event::FenceUnseen(_)
+        | Event::Refuted(..)
+        | Event::Twins(_)
         | Event::Reset(_)
         | Event::NotRemembered
         | Event::InForce => super::safety::event(event, names),
@@ -417,6 +419,8 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
+            Event::Twins(node) => key(48, node.index(), 0),
+            Event::Refuted(node, _) => key(49, node.index(), 0),
             Event::HeldBack(group, _, doubt) => key(
                 30,
                 group.index(),

@@ -72,6 +72,11 @@ impl Words {
                 let cure = "copy the key file of the nodes";
                 (Level::Error, format!("{}: {what} that no key here opens; {cure}", node(who)))
             }
+            Event::Namesake(who) => {
+                let what = format!("another witness {} answers the nodes too", self.name);
+                let cure = "stop one of the two: together they can give two nodes the same group";
+                (Level::Error, format!("{what}, as {}; {cure}", node(who)))
+            }
             Event::NotListed(who) => {
                 let what = format!("its configuration has no witness {}", self.name);
                 let cure = "add `[[witness]]` there, or correct --name here";

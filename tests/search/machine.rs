@@ -391,12 +391,18 @@ impl Machine {
                 turn.sent.push(frame_of(setup, &frame[..usize::from(len)], turn.tell));
             }
             Output::Announce { .. } | Output::Reply { .. } | Output::InForce => {}
+            // All have the same leases.
+            Output::Note { .. } => {}
             Output::Fence { node, request } => turn.fences.push((node, request)),
             Output::Ask { .. } | Output::Watchdog(_) => {}
             Output::Event(event) => self.event(event, turn),
             Output::Restart => {
                 turn.tell(|| "starts anew: a clone".to_owned());
                 self.memory = None;
+                self.kill();
+                self.revive(now, setup, turn);
+            }
+            Output::Renew => {
                 self.kill();
                 self.revive(now, setup, turn);
             }

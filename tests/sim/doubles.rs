@@ -92,3 +92,20 @@ fn a_clock_that_steps_when_it_wakes_up_ends_the_lease_at_once() {
         assert_eq!((world.serving(0), world.moves), (vec![1], 2), "seed {seed}");
     }
 }
+
+#[test]
+fn who_was_shut_out_is_back_once_the_other_of_its_name_has_gone() {
+    let mut world = started(Setup { seed: 3, ..three() });
+    let at = world.now;
+    world.apply(Fault::PowerOn(3));
+    run(&mut world, 20 * SECOND);
+    assert!((1..3).all(|other| told(&world, other, at, |e| *e == Event::Twins(node(0))).is_some()));
+    world.apply(Fault::PowerOff(3));
+    let gone = world.now;
+    run(&mut world, 20 * SECOND);
+    for other in [1, 2] {
+        let back = |event: &Event| *event == Event::NodeAlive(node(0));
+        assert!(told(&world, other, gone, back).is_some(), "{}", world.story());
+    }
+    assert_eq!(world.serving(0).len(), 1, "{}", world.story());
+}

@@ -4,6 +4,7 @@ mod doubles;
 mod failures;
 mod fences;
 mod hangup;
+mod leases;
 mod majority;
 mod partitions;
 mod power;

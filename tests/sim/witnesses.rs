@@ -109,3 +109,28 @@ fn a_shorter_list_of_voters_rolls_out_and_is_in_force_at_the_end() {
     run(&mut world, 20 * SECOND);
     assert_eq!(world.moves, moves);
 }
+
+#[test]
+fn a_claim_stands_until_a_witness_that_has_just_started_may_grant_it() {
+    for seed in 0..10 {
+        let mut world = started(2, seed);
+        world.apply(Fault::PowerOff(WITNESS));
+        run(&mut world, 50 * MS);
+        world.apply(Fault::PowerOn(WITNESS));
+        let up = world.now;
+        run(&mut world, SECOND + seed * 3 * MS);
+        let at = world.now;
+        world.apply(Fault::PowerOff(0));
+        run(&mut world, 20 * SECOND);
+        let claimed = |event: &Event| matches!(event, Event::Claim(..));
+        let events = world.events(1).iter().filter(|(when, _)| *when >= at);
+        let claims = events.filter(|(_, event)| claimed(event)).count();
+        assert_eq!(claims, 1, "seed {seed}\n{}", world.story());
+        let withdrawn = |event: &Event| matches!(event, Event::ClaimWithdrawn(_));
+        assert_eq!(told(&world, 1, at, withdrawn), None);
+        // Ten seconds by a clock that is 1 % slow, and not much more.
+        let took = when(&world, 1, at, starting) - up;
+        assert!(took < 10_200 * MS, "seed {seed}: {took} µs");
+        assert_eq!(world.serving(0), [1]);
+    }
+}

@@ -7,6 +7,7 @@ fn voter(name: &str) -> Voter {
         state: NodeState::Alive,
         differs: false,
         other_voters: false,
+        doubts: Doubts::default(),
     }
 }
 
@@ -74,7 +75,7 @@ fn majority_is_safe_when_everything_is_known_to_be_well() {
 #[test]
 fn every_single_thing_that_is_not_well_counts() {
     type Change = fn(&mut Evidence<'_>);
-    let changes: [(Change, &str, &str, bool); 11] = [
+    let changes: [(Change, &str, &str, bool); 14] = [
         (
             |it| it.voters[1].state = NodeState::Dead,
             "2 of 3 voters are heard: tower is",
@@ -92,6 +93,9 @@ fn every_single_thing_that_is_not_well_counts() {
         ),
         (|it| it.voters[0].other_voters = true, "laptop has another list", "`latido reload`", true),
         (|it| it.voters[0].differs = true, "laptop has another configuration", "copy", false),
+        (|it| it.voters[0].doubts.lied = true, "its fence device lied", "latido fence", true),
+        (|it| it.voters[0].doubts.elsewhere = true, "another machine", "--node", true),
+        (|it| it.voters[0].doubts.twins = true, "two machines", "stop one", true),
         (|it| it.in_force = false, "not every voter was heard", "start Latido on all", true),
         (|it| it.unsaved = true, "must not forget", "make room", true),
         (|it| it.slew = Ok(Slew { ppm: 83_300 }), "8.3 % wrong", "maxslewrate", true),

@@ -14,6 +14,8 @@ pub(super) struct Reader<'a> {
     pub(super) flags: NodeFlags,
     pub(super) voters: u32,
     pub(super) predecessor: Option<Incarnation>,
+    /// The longest lease that its sender knows of, in ms.
+    pub(super) longest: u32,
     pub(super) witnesses: List<'a, NameHash>,
     pub(super) heard: List<'a, Heard>,
     pub(super) groups: List<'a, GroupPart>,
@@ -43,11 +45,12 @@ impl<'a> Reader<'a> {
         let (voters, bytes) = take::<NameHash>(bytes)?;
         let (predecessor, bytes) = take(bytes)?;
         let (_references, bytes) = take::<u8>(bytes)?;
+        let (longest, bytes) = take::<u32>(bytes)?;
         let (witnesses, bytes) = List::split(bytes, VOTERS_MAX)?;
         let (heard, bytes) = List::split(bytes, 2 * VOTERS_MAX)?;
         let (groups, bytes) = List::split(bytes, GROUPS_MAX)?;
         let _grants = List::<GrantPart>::split(bytes, GROUPS_MAX)?;
-        Some(Reader { flags, voters: voters.0, predecessor, witnesses, heard, groups })
+        Some(Reader { flags, voters: voters.0, predecessor, longest, witnesses, heard, groups })
     }
 }
 
@@ -133,6 +136,7 @@ mod tests {
                 voters: head.2,
                 predecessor: head.3.map(Incarnation),
                 references: 3,
+                longest: head.2,
                 witnesses: witnesses.into_iter().map(NameHash).collect(),
                 heard: heard
                     .into_iter()
@@ -167,6 +171,7 @@ mod tests {
             let read = Reader::new(&out[..len]).unwrap();
             prop_assert_eq!((read.flags, read.voters), (body.flags, body.voters));
             prop_assert_eq!(read.predecessor, body.predecessor);
+            prop_assert_eq!(read.longest, body.longest);
             prop_assert!(read.witnesses.iter().eq(body.witnesses.iter().copied()));
             prop_assert!(read.heard.iter().eq(body.heard.iter().copied()));
             prop_assert!(read.groups.iter().eq(body.groups.iter().copied()));

@@ -19,7 +19,8 @@
 //! at most.
 //!
 //! **It forgets everything when it starts**: then it grants nothing for ten seconds or the longest
-//! lease that it has heard claimed, whichever is longer; what it granted before has ended by then.
+//! lease that it has heard of, whichever is longer: every node tells in every frame of the longest
+//! that may be about, claimed or not. What it granted before has ended by then.
 //! Meanwhile an owner keeps its lease by the votes of the nodes.
 //!
 //! **One vote, whatever the list of voters.** While a list of voters changes, nodes with the old
@@ -51,7 +52,8 @@ use super::limits::FRAME_MAX;
 use super::seal;
 use super::time::Instant;
 use super::wire::{
-    BODY_MAX, FrameBuf, GrantPart, GroupPart, HEADER_LEN, Header, Heard, NameHash, NodeFlags,
+    BODY_MAX, FrameBuf, GrantPart, GroupFlags, GroupPart, HEADER_LEN, Header, Heard, NameHash,
+    NodeFlags,
 };
 use body::{Reader, Writer};
 use chacha20poly1305::XChaCha20Poly1305;
@@ -174,6 +176,8 @@ pub enum Event {
     UnknownCluster(LinkId),
     /// Frames in a node's name come, but none of our keys opens them.
     Unsealed(NodeId, LinkId),
+    /// Another witness of our name answers the nodes that call us by this number.
+    Namesake(NodeId),
     /// A node does not list this witness.
     NotListed(NodeId),
     /// A node named a group, or came itself, for which there is no room.
@@ -208,6 +212,8 @@ pub struct Counters {
     pub unlisted: u64,
     /// Our own, come back.
     pub own: u64,
+    /// Of another witness of our name.
+    pub namesakes: u64,
 }
 
 impl Counters {
@@ -223,6 +229,7 @@ impl Counters {
         unsealed: 0,
         unlisted: 0,
         own: 0,
+        namesakes: 0,
     };
 }
 
@@ -424,6 +431,12 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             self.counters.malformed += 1;
             return;
         };
+        if body.flags.witness() && table.is_namesake(&header, &body, self.now, self.started) {
+            self.counters.namesakes += 1;
+            if self.counters.namesakes.is_power_of_two() {
+                self.notes.push(Note::new(header.tag, Event::Namesake(header.node)));
+            }
+        }
         let me = table::number(self.name, &body).filter(|_| !body.flags.witness());
         let Some(me) = me.filter(|me| *me != header.node) else {
             self.counters.unlisted += 1;
@@ -444,7 +457,7 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
             Taken::Unproven => &mut self.counters.unproven,
             Taken::Replaced => &mut self.counters.replaced,
             Taken::Full => &mut self.counters.refused,
-            Taken::FromTheFuture => {
+            Taken::FromTheFuture | Taken::Missed => {
                 self.cloned = true;
                 &mut self.counters.own
             }
@@ -471,7 +484,8 @@ impl<const CLUSTERS: usize> Witness<CLUSTERS> {
         table.sent = table.sent.wrapping_add(1);
         let health = self.healthy.then_some(self.health);
         let body = frame.get_mut(HEADER_LEN..)?.get_mut(..BODY_MAX)?;
-        let len = table.write(&to, self.now, health, body);
+        let blind = self.now < table.blind_until(self.started);
+        let len = table.write(&to, self.now, blind, health, body);
         let cipher = table.ciphers.iter().find(|known| known.0 == to.key);
         let sealed = len.zip(cipher).and_then(|(len, known)| {
             seal::close(&known.1, &header, len, frame).and_then(|len| u16::try_from(len).ok())
@@ -490,6 +504,7 @@ impl Table {
         &mut self,
         to: &Address,
         now: Instant,
+        blind: bool,
         health: Option<Health>,
         out: &mut [u8],
     ) -> Option<usize> {
@@ -518,6 +533,7 @@ impl Table {
         writer.put(&NameHash(to.voters))?;
         writer.put(&None::<Incarnation>)?;
         writer.put(&0u8)?;
+        writer.put(&0u32)?;
         writer.count(0)?;
         writer.count(listed.clone().count() + unproven.len())?;
         for voter in listed {
@@ -530,8 +546,8 @@ impl Table {
         writer.count(self.groups.len())?;
         for group in &self.groups {
             let (name, term) = (group.name, group.term);
-            let phase = Phase::Stopped;
-            writer.put(&GroupPart { name, phase, term, ..GroupPart::default() })?;
+            let (phase, flags) = (Phase::Stopped, GroupFlags::default().with_blind(blind));
+            writer.put(&GroupPart { name, phase, flags, term, ..GroupPart::default() })?;
         }
         writer.count(self.groups.len())?;
         for group in &self.groups {

@@ -27,7 +27,7 @@ pub(super) struct Table {
     pub(super) voters: Vec<Voter, VOTERS_MAX>,
     pub(super) candidates: Vec<Candidate, CANDIDATES_MAX>,
     pub(super) groups: Vec<Group, GROUPS_MAX>,
-    /// The longest lease that was claimed.
+    /// The longest lease that was claimed, or told of.
     pub(super) longest: Duration,
     /// When a frame that proved nothing was answered last.
     pub(super) spaced: Option<Instant>,
@@ -126,6 +126,8 @@ pub(super) enum Taken {
     Full,
     /// It echoes what we have not sent.
     FromTheFuture,
+    /// It took another witness for us, which is gone: it will never listen to us again.
+    Missed,
 }
 
 /// What is needed of the witness to judge a frame.
@@ -236,6 +238,15 @@ impl Table {
             return Taken::Doubled;
         }
         let Some(echo) = fresh.or(timely) else {
+            let other = body.heard.iter().find(|heard| heard.node == me);
+            let gone = other.is_some_and(|other| {
+                let age = Duration::from_micros(other.age);
+                other.incarnation != judge.incarnation && age > PATIENCE
+            });
+            // Not again and again.
+            if gone && judge.now.since(judge.started) > PATIENCE.times(2) {
+                return Taken::Missed;
+            }
             if voter.due == Due::Nothing {
                 voter.due = Due::Later;
             }
@@ -341,6 +352,7 @@ impl Table {
 
     /// Grants, renews or frees the vote by the newest frame of a node.
     fn vote(&mut self, judge: &Judge, header: &Header, body: &Reader<'_>, notes: &mut Notes) {
+        self.longest = self.longest.max(Duration::from_millis(u64::from(body.longest)));
         for part in body.groups.iter() {
             if let Some(claim) = part.claim {
                 self.longest = self.longest.max(Duration::from_micros(claim.lease));
@@ -411,7 +423,7 @@ impl Table {
     }
 
     /// Rule 4: a witness has no memory. Until then it does not know to whom it granted.
-    fn blind_until(&self, started: Instant) -> Instant {
+    pub(super) fn blind_until(&self, started: Instant) -> Instant {
         if on(Mutation::GrantsBlindly) { started } else { started + PATIENCE.max(self.longest) }
     }
 
@@ -480,6 +492,20 @@ impl Table {
             due.min_by_key(|known| known.at).map(|known| known.address)
         };
         Some((late.or_else(unproven)?, true))
+    }
+
+    /// Whether a frame of a witness is of another one of our name: nodes call it as they call us.
+    /// What our predecessor sent has come long ago.
+    pub(super) fn is_namesake(
+        &self,
+        header: &Header,
+        body: &Reader<'_>,
+        now: Instant,
+        started: Instant,
+    ) -> bool {
+        let same =
+            |voter: &Voter| voter.address.voters == body.voters && voter.address.me == header.node;
+        now.since(started) > PATIENCE && self.voters.iter().any(same)
     }
 
     /// How long after its coming an unproven incarnation is still answered.

@@ -323,6 +323,18 @@ fn a_restarted_witness_moves_nothing_and_serves_after_its_blackout() {
 }
 
 #[test]
+fn a_restarted_witness_waits_for_the_longest_lease_that_anybody_knows() {
+    let mut witness = witness(1, SECOND);
+    let mut one = Fake::new(0, 10, 9);
+    one.longest = 60_000;
+    one.meet(&mut witness, 2 * SECOND);
+    // It may have promised its vote for a minute, whatever is claimed now.
+    assert!(!one.claim(&mut witness, 12 * SECOND, Phase::Stopped, SECOND));
+    assert!(!one.claim(&mut witness, 60 * SECOND, Phase::Stopped, SECOND));
+    assert!(one.claim(&mut witness, 61 * SECOND, Phase::Stopped, SECOND));
+}
+
+#[test]
 fn a_dead_witness_moves_nothing_but_then_nobody_takes() {
     let mut scene = Scene::settled();
     scene.witness = None;
@@ -457,6 +469,7 @@ struct Fake {
     witnesses: Vec<NameHash>,
     heard: Option<Heard>,
     predecessor: Option<Incarnation>,
+    longest: u32,
 }
 
 impl Fake {
@@ -468,6 +481,7 @@ impl Fake {
             witnesses: [PICO].to_vec(),
             heard: None,
             predecessor: None,
+            longest: 0,
         }
     }
 
@@ -477,6 +491,7 @@ impl Fake {
         let body = Body {
             voters: self.voters,
             predecessor: self.predecessor,
+            longest: self.longest,
             witnesses: self.witnesses.iter().copied().collect(),
             heard: self.heard.into_iter().collect(),
             groups: [part].into_iter().collect(),
@@ -603,6 +618,37 @@ fn another_list_calls_it_by_another_number() {
     assert!(one.claim(&mut witness, 24 * SECOND, Phase::Stopped, 5 * SECOND));
     assert!(!other.claim(&mut witness, 24 * SECOND + 1, Phase::Stopped, 5 * SECOND));
     assert!(one.claim(&mut witness, 24 * SECOND + 2, Phase::Running, 5 * SECOND));
+}
+
+#[test]
+fn another_witness_of_its_name_is_told_of() {
+    let (mut ours, mut one, _) = met([9, 9]);
+    let mut theirs = witness(2, SECOND);
+    let mut met_by_both = Fake::new(0, 10, 9);
+    met_by_both.meet(&mut theirs, 21 * SECOND);
+    let now = 22 * SECOND;
+    let bytes = met_by_both.frame(now, Phase::Stopped, None);
+    theirs.handle(at(now), Input::Frame { link: link(), bytes: &bytes });
+    let mut frame: FrameBuf = [0; FRAME_MAX];
+    let Some(Output::Transmit { len, .. }) = theirs.poll(&mut frame) else { panic!("no answer") };
+    let answer = frame[..usize::from(len)].to_vec();
+    let told = |witness: &mut Witness<1>, frame: &mut FrameBuf| {
+        std::iter::from_fn(|| witness.poll(frame)).collect::<Vec<_>>()
+    };
+    told(&mut ours, &mut frame);
+    ours.handle(at(now), Input::Frame { link: link(), bytes: &answer });
+    let namesake = Output::Event(Note { tag: TAG, event: Event::Namesake(node(7)) });
+    assert!(told(&mut ours, &mut frame).contains(&namesake));
+
+    // Taken for the other one as long as that one is heard, and for good: it begins anew then.
+    let mine = one.heard.unwrap();
+    for (age, restarts) in [(SECOND, false), (11 * SECOND, true)] {
+        one.heard = Some(Heard { incarnation: Incarnation(2), age, ..mine });
+        let now = 30 * SECOND + age;
+        let bytes = one.frame(now, Phase::Stopped, None);
+        ours.handle(at(now), Input::Frame { link: link(), bytes: &bytes });
+        assert_eq!(told(&mut ours, &mut frame).contains(&Output::Restart), restarts);
+    }
 }
 
 #[test]

@@ -54,6 +54,8 @@ struct Play {
     hung_up: LinkSet,
     jobs: Vec<(GroupId, JobId)>,
     fences: Vec<(NodeId, JobId)>,
+    /// The note that was asked for.
+    notes: Option<JobId>,
     /// The runtime directory cannot be written.
     full: bool,
     said: u64,
@@ -138,6 +140,7 @@ impl Play {
             hung_up: LinkSet::EMPTY,
             jobs: Vec::new(),
             fences: Vec::new(),
+            notes: None,
             full: false,
             said: 0xcbf2_9ce4_8422_2325,
         }
@@ -250,7 +253,9 @@ impl Play {
                 Output::Watchdog(Watchdog::Reset(_)) => {
                     assert!(self.config.reset_takes.is_some(), "cannot reset itself");
                 }
-                Output::Event(_) | Output::Restart | Output::InForce | Output::Exit => {}
+                Output::Note { number } => self.notes = Some(number),
+                Output::Event(_) | Output::Restart | Output::Renew => {}
+                Output::InForce | Output::Exit => {}
             }
         }
         assert_eq!(answered, asked, "each command has one answer");
@@ -405,6 +410,7 @@ impl Play {
         self.hung_up = LinkSet::EMPTY;
         self.jobs.clear();
         self.fences.clear();
+        self.notes = None;
         self.drain(None);
     }
 
@@ -452,6 +458,7 @@ impl Play {
             predecessor: bytes.bool().then(|| Incarnation(100 + u64::from(bytes.u8() % 4))),
             heard: (0..bytes.pick(&[1, 1, 1, 2, 3, 0])).map(|_| self.echo(bytes)).collect(),
             references: bytes.u8() % 4,
+            longest: bytes.u32(),
             witnesses: if bytes.rarely(16) {
                 (0..bytes.below(VOTERS_MAX + 1)).map(|_| NameHash(bytes.u32())).collect()
             } else {
