@@ -197,8 +197,7 @@ impl Ground<'_> {
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
         let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
-        let (guards, findings) =
-            guards(config).map_err(say("cannot ask references and probe addresses"))?;
+        let (guards, findings) = guards(config).map_err(say("cannot ask references and LAN"))?;
         let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
@@ -206,8 +205,8 @@ impl Ground<'_> {
         gate.guard(&resources);
         // As late as possible: from here on it must be petted.
         let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
-        let counted = watchdog.counted(config);
-        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
+        let settings =
+            settings::settings(&watchdog.counted(config), me, in_force, gate.silencer())?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
         facts.fences = fences.board().clone();

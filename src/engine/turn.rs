@@ -465,7 +465,7 @@ impl Engine {
                     self.noting = Some(number);
                     let order = super::leases::Order::of(&self.parts.cluster, number);
                     // One at a time: there is room.
-                    drop(self.parts.leases.0.try_send(order));
+                    let _ = self.parts.leases.0.try_send(order);
                 }
                 Output::Fence { node, request } => {
                     if !self.parts.fences.fence(node, request) {
