@@ -8,6 +8,8 @@
 pub mod core;
 
 #[cfg(feature = "std")]
+pub mod board;
+#[cfg(feature = "std")]
 pub mod cli;
 #[cfg(feature = "std")]
 pub mod config;

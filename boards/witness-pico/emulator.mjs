@@ -10,7 +10,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 const [image, store, ...devices] = process.argv.slice(2);
-const modules = process.env.RP2040JS ?? process.cwd();
+const modules = process.env.LATIDO_RP2040JS ?? process.cwd();
 const { Simulator } = createRequire(join(modules, 'x.js'))('rp2040js');
 const FLASH = 0x10000000, STORE_LEN = 8192, STORE = 2 * 1024 * 1024 - STORE_LEN, BYTE_NS = 86806;
 

@@ -3,7 +3,10 @@ mod advise;
 pub mod check;
 mod command;
 pub mod demo;
+mod doctor;
 mod fence;
+mod image;
+mod init;
 mod key;
 pub mod keygen;
 mod link;
@@ -85,6 +88,9 @@ enum Command {
     Keygen(keygen::Args),
     Key(key::Args),
     Link(link::Args),
+    Init(init::Args),
+    Doctor(doctor::Args),
+    Image(image::Args),
     Witness(witness::Args),
     /// Have the watchdog handed over; prove that it resets this machine.
     Watchdog(watchdog::Args),
@@ -124,6 +130,9 @@ pub fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(args),
         Command::Key(args) => key::run(&args),
         Command::Link(args) => link::run(&args),
+        Command::Init(args) => init::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Watchdog(args) => watchdog::run(&args),
     }

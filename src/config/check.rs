@@ -35,6 +35,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
     let references = references::check(&raw.references, &timing, &raw.groups, report);
     fence::check(&raw, report);
     watchdog::check(&raw, report);
+    check_wires(&raw, report);
     let mut nodes: Vec<String> = raw.nodes.iter().map(|node| node.value.clone()).collect();
     nodes.sort();
     let fencing = fence::make(&raw, &nodes);
@@ -56,6 +57,7 @@ pub(super) fn check(mut raw: Raw, report: &mut Report) -> Option<Config> {
         references,
         fencing,
         watchdog: raw.watchdog.map(|written| written.watchdog),
+        wires: raw.wires.into_iter().map(|wire| wire.value).collect(),
         panel: raw.panel,
         health: raw.health,
         keys,
@@ -192,6 +194,19 @@ fn check_timing(timing: &RawTiming, report: &mut Report) {
         let longer =
             if initial_dead.value > failback_delay.value { initial_dead } else { failback_delay };
         report.error(longer.at, "longer than a day", "at most 24h");
+    }
+}
+
+/// What a heartbeat wire can say matters to one rule only.
+fn check_wires(raw: &Raw, report: &mut Report) {
+    if let Some(first) = raw.wires.first()
+        && raw.rule != Rule::AssumeDead
+    {
+        let message = format!(
+            "a heartbeat wire carries no votes: the rule {} asks it nothing",
+            rule_name(raw.rule)
+        );
+        report.error(first.at, message, "use a serial null-modem, which carries frames");
     }
 }
 

@@ -305,6 +305,7 @@ mod tests {
             references: References::default(),
             fencing: Fencing::default(),
             watchdog: None,
+            wires: Vec::new(),
             panel: crate::config::Panel::default(),
             health: None,
             keys: Keys { authenticated: true, active: 1, keys: vec![(1, [1; 32])] },

@@ -4,7 +4,7 @@ mod fence;
 use super::check::default_timeout;
 use super::compare::{failback_name, rule_name, stop_failure_name};
 use super::{
-    Address, Config, ETHERTYPE, Group, Kind, Link, Log, Medium, Resource, Rule, Source,
+    Address, Config, ETHERTYPE, Group, Kind, Link, Log, Medium, Resource, Rule, Source, Wire,
     format_duration,
 };
 use std::path::Path;
@@ -73,6 +73,10 @@ pub fn migrate_with_keys(config: &Config, keys: &Path) -> String {
     config.groups.iter().for_each(|group| write_group(&mut text, config, group));
     fence::write(&mut text, config);
     text.push_str(&config.watchdog_table(quote_path));
+    for Wire { drive, watch } in &config.wires {
+        let (drive, watch) = (quote(drive), quote(watch));
+        text.push_str(&format!("\n[[link]]\ngpio = {drive}\nwatch = {watch}\n"));
+    }
     text.push_str(&config.panel.table(quote));
     text.extend(config.health.as_ref().map(|health| health.table(quote)));
     write_log(&mut text, &config.log);

@@ -41,7 +41,7 @@ pub use latido::{ETHERTYPE, PORT, link_of};
 pub use line::{Bus, Direction, Flow, Line, Modem, Pace};
 pub use mac::Mac;
 pub use migrate::{KEYS_FILE, migrate, migrate_with_keys};
-pub use panel::Panel;
+pub use panel::{Panel, Wire};
 pub use references::References;
 pub use rotation::KeyFile;
 pub(crate) use rotation::source_of;
@@ -79,6 +79,8 @@ pub struct Config {
     pub fencing: Fencing,
     /// What resets this machine when the engine no longer vouches for it.
     pub watchdog: Option<Watchdog>,
+    /// Heartbeat wires, between the two nodes of a pair.
+    pub wires: Vec<Wire>,
     /// Lamps and a button.
     pub panel: Panel,
     /// When this machine is no longer fit.

@@ -1,4 +1,13 @@
-//! `[panel]`: lamps that show this node's state, and a button that switches over.
+//! Wires, and `[panel]`: lamps that show this node's state, and a button that switches over.
+
+/// A heartbeat wire to the other node: `[[link]] gpio`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// The pin that changes with every heartbeat.
+    pub drive: String,
+    /// The pin that the other node's is wired to.
+    pub watch: String,
+}
 
 /// Pins, where there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

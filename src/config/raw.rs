@@ -3,7 +3,7 @@ use super::diagnostic::{At, Located};
 use super::fence::RawFencing;
 use super::references::RawReferences;
 use super::watchdog::RawWatchdog;
-use super::{Failback, Health, Keys, Kind, Log, Medium, Panel, Rule, Source, StopFailure};
+use super::{Failback, Health, Keys, Kind, Log, Medium, Panel, Rule, Source, StopFailure, Wire};
 use std::time::Duration;
 
 /// A configuration whose values are well-formed but not yet compared with each other.
@@ -24,6 +24,7 @@ pub(super) struct Raw {
     pub(super) references: RawReferences,
     pub(super) fencing: RawFencing,
     pub(super) watchdog: Option<RawWatchdog>,
+    pub(super) wires: Vec<Located<Wire>>,
     pub(super) panel: Panel,
     pub(super) health: Option<Health>,
     /// `None`: they could not be read, which has been reported.

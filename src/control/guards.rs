@@ -40,6 +40,7 @@ pub(super) fn held_back(known: &GroupStatus, names: &Names) -> Option<String> {
     let node = names.node(node);
     Some(match doubt {
         Doubt::Answers => format!("{node} still answers for its addresses"),
+        Doubt::Beats => format!("the heartbeat wire of {node} still beats"),
         Doubt::References(ours, theirs) => {
             format!("this node reaches {ours} references, {node} reached {theirs}: it is us")
         }

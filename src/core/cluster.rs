@@ -28,7 +28,6 @@ use super::rekey::Trying;
 use super::strangers::Strangers;
 use super::time::{Duration, Instant};
 use super::wire::{Body, DecodeError, FrameBuf, Header};
-use super::witness::health::Health;
 
 /// One more than the goodbye frames: one may be lost, all of them hardly.
 const GOODBYES: u8 = 4;
@@ -201,10 +200,8 @@ impl Cluster {
                 self.confirmed(references);
                 changed = true;
             }
-            Input::Answered { group } => {
-                self.answered(group);
-                changed = true;
-            }
+            Input::Answered { group } => changed |= self.answered(group),
+            Input::Beat { node } => self.peers[node.index()].beat = Some(self.now),
             Input::NotRemembered => self.not_remembered(),
             Input::Noted { number } => {
                 self.noted(number);
@@ -397,16 +394,12 @@ impl Cluster {
             self.own_frame(&header);
             return false;
         }
-        let Ok((body, rest)) = Body::split(text) else {
+        let Ok((body, board)) = Body::with_board(text) else {
             self.counters.unreadable += 1;
             return false;
         };
-        let board = if body.flags.witness() { Health::behind(rest) } else { None };
         let changed = self.take(link, &header, body);
-        let peer = &mut self.peers[header.node.index()];
-        if peer.incarnation == Some(header.incarnation) && peer.sequence == header.sequence {
-            peer.board = board;
-        }
+        self.peers[header.node.index()].tell_board(&header, board);
         changed
     }
 

@@ -13,6 +13,9 @@ const PATIENT_AFTER: Duration = Duration::from_millis(2_000);
 /// At leisure: this long without an answer is believed.
 const PATIENT_WINDOW: Duration = Duration::from_millis(1_000);
 
+/// A heartbeat wire is believed until a node has been silent for so many times `dead`.
+const WIRE_PATIENCE: u64 = 3;
+
 /// What the guards know.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Guard {
@@ -107,11 +110,12 @@ impl Cluster {
         Some(Output::Ask { on, groups, every })
     }
 
-    /// Somebody answered for an address of a group.
-    pub(super) fn answered(&mut self, group: GroupId) {
+    /// Somebody answered for an address of a group. Always worth a decision.
+    pub(super) fn answered(&mut self, group: GroupId) -> bool {
         let now = self.now;
         let group = &mut self.groups[group.index()];
         group.answered = group.asked_since.map(|_| now);
+        true
     }
 
     /// So many references have answered since asking began.
@@ -153,8 +157,20 @@ impl Cluster {
         if theirs > ours {
             return Some(Doubt::References(ours, theirs));
         }
+        if self.beats(node) {
+            return Some(Doubt::Beats);
+        }
         let since = self.unanswered_since(id)?;
         (self.now < since + self.window()).then_some(Doubt::Answers)
+    }
+
+    /// Whether a silent node's loop turns, by its heartbeat wire. That delays and no more: a node
+    /// whose every link is gone serves nobody, and cannot be told so.
+    fn beats(&self, node: NodeId) -> bool {
+        let (peer, dead) = (&self.peers[node.index()], self.config.dead);
+        let silent = self.now.since(peer.heard_at.max(self.started));
+        let turns = peer.beat.is_some_and(|at| self.now < at + dead);
+        turns && silent < dead.ratio(WIRE_PATIENCE, 1)
     }
 
     /// How long nobody must have answered.
@@ -182,7 +198,9 @@ impl Cluster {
 
     /// Notes and tells what holds this node back from taking `id` from a silent node.
     pub(super) fn watch_doubt(&mut self, id: GroupId) {
-        if self.config.rule != Rule::AssumeDead || self.guard.asking.is_none() {
+        let asked =
+            self.guard.asking.is_some() || self.config.others().any(|node| self.beats(node));
+        if self.config.rule != Rule::AssumeDead || !asked {
             self.groups[id.index()].held_back = None;
             return;
         }

@@ -240,6 +240,7 @@ impl Peer {
             incarnation,
             body,
             sequence,
+            beat,
             left,
             told,
             heard_at,
@@ -261,7 +262,8 @@ impl Peer {
             // For people.
             board: _,
         } = self;
-        (incarnation, sequence, left, told, heard_at, fresh_at, timely_at, echoed).hash(hasher);
+        (incarnation, sequence, beat, left, told, heard_at, fresh_at, timely_at, echoed)
+            .hash(hasher);
         (hears_us_on, candidates, turn, unanswered).hash(hasher);
         (renewed_at, twin_at, elsewhere).hash(hasher);
         identify_body(body, hasher);

@@ -71,6 +71,11 @@ pub enum Input<'a> {
         /// Which group.
         group: GroupId,
     },
+    /// The heartbeat wire of a node changed: its loop turns. Proves nothing.
+    Beat {
+        /// Whose.
+        node: NodeId,
+    },
     /// [`Output::Remember`] could not be carried out: it is asked for again, and nothing is granted
     /// meanwhile that is not written down.
     NotRemembered,
@@ -384,6 +389,8 @@ pub enum Doubt {
     Answers,
     /// This node reaches fewer references than that one did: so many, of so many.
     References(u8, u8),
+    /// Its heartbeat wire still beats.
+    Beats,
 }
 
 /// Somebody who has our key, and calls its cluster by another name.

@@ -95,6 +95,8 @@ pub(super) struct Peer {
     pub(super) body: Body,
     /// Its newest sequence number.
     pub(super) sequence: u64,
+    /// When its heartbeat wire changed last.
+    pub(super) beat: Option<Instant>,
     /// It said goodbye.
     pub(super) left: bool,
     /// The state that was last told.
@@ -267,6 +269,13 @@ impl Peer {
             self.key = Some(key);
         }
         self.latest_key = key;
+    }
+
+    /// Keeps what the frame that was taken last says of its sender's board.
+    pub(super) fn tell_board(&mut self, header: &Header, board: Option<Health>) {
+        if self.incarnation == Some(header.incarnation) && self.sequence == header.sequence {
+            self.board = board;
+        }
     }
 
     fn path(&mut self, judge: &Judge, echo: Echo, link: LinkId, fresh: bool) {

@@ -17,6 +17,8 @@ pub const MARK: u8 = 0xA5;
 pub const BOARD_MAX: usize = 16;
 
 /// To the board.
+// There is one at a time, and no heap to keep its large part in.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Who are you? The number comes back in the answer.

@@ -75,9 +75,9 @@ impl Cluster {
         due.map_or(Instant::NEVER, |trying| trying.at.max(next))
     }
 
-    /// A heartbeat was sent. The next trial frame follows at once, so that it is the newest that the
-    /// others have heard for the whole interval, whatever step their heartbeats keep with ours; and
-    /// the last of the two where both are read at a time.
+    /// A heartbeat was sent. The next trial frame follows at once, so that it is the newest that
+    /// the others have heard for the whole interval, whatever step their heartbeats keep with ours;
+    /// and the last of the two where both are read at a time.
     pub(super) fn next_trial(&mut self) {
         if let Some(trying) = &mut self.trying {
             trying.at = self.now;

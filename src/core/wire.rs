@@ -14,6 +14,7 @@
 use super::id::{GroupId, Incarnation, LinkSet, NodeId, Term};
 use super::io::Phase;
 use super::limits::{FRAME_MAX, GROUPS_MAX, VOTERS_MAX};
+use super::witness::health::Health;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -265,15 +266,19 @@ impl Body {
     /// # Errors
     /// [`DecodeError::Body`] if the bytes are not a body of this version.
     pub fn decode(bytes: &[u8]) -> Result<Body, DecodeError> {
-        Self::split(bytes).map(|(body, _)| body)
+        Self::with_board(bytes).map(|(body, _)| body)
     }
 
-    /// The same, and the bytes behind the body: later versions may say more there.
+    /// The same, and what a witness says behind it of its board. Other bytes there are of a later
+    /// version.
     ///
     /// # Errors
     /// As for [`decode`](Self::decode).
-    pub fn split(bytes: &[u8]) -> Result<(Body, &[u8]), DecodeError> {
-        postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Body)
+    pub fn with_board(bytes: &[u8]) -> Result<(Body, Option<Health>), DecodeError> {
+        let (body, rest): (Body, _) =
+            postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Body)?;
+        let board = Health::behind(rest).filter(|_| body.flags.witness());
+        Ok((body, board))
     }
 
     /// Brings groups and grants into the order of `names`: what the sender does not know is empty,

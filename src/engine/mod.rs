@@ -15,6 +15,7 @@ mod settings;
 mod turn;
 mod voters;
 mod watchdog;
+mod wires;
 
 use crate::config::lease::Silencer;
 use crate::config::{Config, Source};
@@ -196,6 +197,8 @@ impl Ground<'_> {
         let (fenced, fence_sender) = mailbox(LETTERS).map_err(say("no mailbox"))?;
         let fences = fences(config, me, fence_sender).map_err(say("cannot prepare fencing"))?;
         let own = own(config, me).map_err(say("cannot prepare self_fence"))?;
+        let wires = wires::start(config, me, sense_sender.clone(), teller)
+            .map_err(say("cannot start a thread"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
         let (guards, findings) = guards(config).map_err(say("cannot ask references and LAN"))?;
         let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
@@ -203,18 +206,12 @@ impl Ground<'_> {
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
         let gate = LeaseGate::open(config, runtime.path(), teller);
         gate.guard(&resources);
-        // As late as possible: from here on it must be petted.
-        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
-        let settings =
-            settings::settings(&watchdog.counted(config), me, in_force, gate.silencer())?;
+        let (watchdog, settings) = self.watched(in_force, &gate)?;
         let running: Arc<AtomicU64> = Arc::default();
         let mut facts = facts(config, teller, &gate, started);
-        facts.fences = fences.board().clone();
-        facts.node = config.nodes.get(me).cloned().unwrap_or_default();
-        facts.references = guards.board();
-        facts.inquests = inquest.board();
-        facts.gaps = recorder.board();
-        facts.watchdog = watchdog.board();
+        (facts.fences, facts.references) = (fences.board().clone(), guards.board());
+        (facts.inquests, facts.gaps) = (inquest.board(), recorder.board());
+        (facts.watchdog, facts.node) = (watchdog.board(), config.nodes[me].clone());
         self.companions(&facts)?;
         let (ring, clerk) = keys::connect().map_err(say("no mailbox"))?;
         let (server, control, troubles) =
@@ -252,6 +249,7 @@ impl Ground<'_> {
             own,
             ring,
             watchdog,
+            wires,
         };
         Ok((parts, server))
     }
@@ -266,15 +264,26 @@ impl Ground<'_> {
         vouch: &Vouch,
         leases: leases::LeaseNote,
     ) -> Result<(Cluster, leases::Notary), String> {
-        let draw =
-            || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
-        let (incarnation, seed) = (draw()?, draw()?.0);
-        let identity = Identity { incarnation, memory, held_until: held_until(vouch), seed };
         let waited = settings.blackout;
+        let identity = identity(memory, held_until(vouch))?;
         let mut cluster = Cluster::new(settings, &identity, clock::now());
         let notary = leases.begin(&mut cluster, waited, self.teller);
         let notary = notary.map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok((cluster, notary))
+    }
+
+    /// Starts the watchdog, as late as possible: from here on it must be petted. The leases count
+    /// with the bound that it says itself.
+    fn watched(
+        &self,
+        in_force: bool,
+        gate: &LeaseGate,
+    ) -> Result<(watchdog::Keeper, crate::core::Config), String> {
+        let Ground { config, me, runtime, teller, .. } = *self;
+        let watchdog = watchdog::Keeper::choose(config, runtime.path(), teller);
+        let counted = watchdog.counted(config);
+        let settings = settings::settings(&counted, me, in_force, gate.silencer())?;
+        Ok((watchdog, settings))
     }
 
     /// Threads that ask by the control socket, as people do.
@@ -294,6 +303,16 @@ fn guards(
     let (findings, sender) = mailbox(LETTERS)?;
     let guards = Guards::start(config, move |finding| _ = sender.put(finding))?;
     Ok((guards, findings))
+}
+
+/// Who this engine is; what ran before it goes on until then.
+fn identity(
+    memory: Option<&[u8]>,
+    held_until: [Instant; GROUPS_MAX],
+) -> Result<Identity<'_>, String> {
+    let draw =
+        || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
+    Ok(Identity { incarnation: draw()?, memory, held_until, seed: draw()?.0 })
 }
 
 /// Leaves word for `latido stop` of what may still run here.

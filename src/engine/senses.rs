@@ -3,7 +3,7 @@
 //! A thread of its own, because what it asks the kernel may take a while; the engine gets only
 //! what changed.
 use crate::config::{Address, Config, Kind, Link, Medium};
-use crate::core::id::{GroupId, LinkId};
+use crate::core::id::{GroupId, LinkId, NodeId};
 use crate::platform::mailbox::Sender;
 use crate::platform::netlink::{Change, Monitor, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +19,8 @@ pub(super) enum Sense {
     Carrier(LinkId, bool),
     /// The interface of a link was removed: its socket is bound to nothing.
     Gone(LinkId),
+    /// The heartbeat wire of a node changed.
+    Beat(NodeId),
     /// The clients of a group can be served through its addresses' interfaces, or not.
     Able(GroupId, bool),
 }

@@ -4,6 +4,7 @@ use super::group_ids;
 use super::reload::RESTART;
 use super::senses::Sense;
 use super::watchdog::Keeper;
+use super::wires::Wires;
 use crate::control::{Port as Control, Snapshot, Trouble, Troubles};
 use crate::core::MEMORY_MAX;
 use crate::core::id::{GroupSet, JobId, LinkId, LinkSet, NodeId};
@@ -86,6 +87,7 @@ pub(super) struct Parts {
     pub(super) own: Option<Own>,
     pub(super) ring: super::keys::Ring,
     pub(super) watchdog: Keeper,
+    pub(super) wires: Wires,
 }
 
 /// The loop's state.
@@ -348,6 +350,7 @@ impl Engine {
                     let up = carrier && self.ports[link.index()].is_some();
                     self.parts.cluster.handle(self.now, Input::Link { link, up });
                 }
+                Sense::Beat(node) => self.parts.cluster.handle(self.now, Input::Beat { node }),
                 Sense::Gone(link) => self.lost.set(link, true),
             }
         }
@@ -562,6 +565,7 @@ impl Engine {
 
     fn transmit(&mut self, links: LinkSet, len: usize) {
         let Some(frame) = self.frame.get(..len) else { return };
+        self.parts.wires.beat();
         for link in links.iter() {
             let Some(port) = &mut self.ports[link.index()] else { continue };
             if let Sent::Lost(loss) = port.send(frame) {

@@ -93,7 +93,10 @@ impl Keeper {
         self.next = now + self.every;
         let petted = match &mut self.dog {
             Dog::Nothing => Ok(()),
-            Dog::Manager => Ok(notify.watchdog()),
+            Dog::Manager => {
+                notify.watchdog();
+                Ok(())
+            }
             Dog::Device(armed) => armed.pet(),
             Dog::Chip(pin, level, _) => {
                 *level = !*level;

@@ -17,10 +17,13 @@ pub(super) enum Deed {
     Aborted,
 }
 
+/// The coil, and the sense line.
+type Pins = (Box<dyn Output>, Option<Box<dyn Input>>);
+
 /// The pins, once they are taken.
 pub(super) struct Relay {
     settings: Settings,
-    pins: Option<(Box<dyn Output>, Option<Box<dyn Input>>)>,
+    pins: Option<Pins>,
 }
 
 impl Relay {

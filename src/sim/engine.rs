@@ -104,6 +104,7 @@ impl World {
                 self.give(node, now, Input::Fenced { node: target, request, outcome })
             }
             Pending::Noted { number } => self.give(node, now, Input::Noted { number }),
+            Pending::Beat { node: beating } => self.give(node, now, Input::Beat { node: beating }),
             Pending::Command { id, command } => {
                 self.trace.push(self.now, node, Line::Command(command));
                 self.give(node, now, Input::Command { id, command })

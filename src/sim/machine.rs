@@ -24,6 +24,7 @@ pub(super) enum Pending {
     Fenced { node: NodeId, request: JobId, outcome: Fenced },
     Noted { number: JobId },
     Command { id: u32, command: Command },
+    Beat { node: NodeId },
 }
 
 /// How a script behaves.

@@ -297,6 +297,11 @@ impl World {
         self.schedule(at, Happening::Wake { node, ticket });
     }
 
+    /// Lets a node see the heartbeat wire of another change.
+    pub fn beat(&mut self, node: usize, of: NodeId) {
+        self.enqueue(node, Pending::Beat { node: of });
+    }
+
     /// Gives an operator's command; its number.
     pub fn command_sent(&mut self, node: usize, command: Command) -> u32 {
         self.commands += 1;

@@ -61,6 +61,13 @@ fn held_back(group: GroupId, node: NodeId, doubt: Doubt, names: &Names) -> Sente
                  confirm-dead {node}`"
             ),
         ),
+        Doubt::Beats => say(
+            Error,
+            format!(
+                "group {group}: heartbeats lost, but the heartbeat wire of node {node} still \
+                 beats: its daemon runs, the links are the fault; not taken over yet, look at them"
+            ),
+        ),
         Doubt::References(ours, theirs) => say(
             Error,
             format!(

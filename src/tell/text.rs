@@ -419,11 +419,17 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
-            Event::Twins(node) => key(45, node.index(), 0),
-            Event::Refuted(node, _) => key(46, node.index(), 0),
-            Event::HeldBack(group, _, doubt) => {
-                key(30, group.index(), usize::from(doubt == Doubt::Answers))
-            }
+            Event::Twins(node) => key(60, node.index(), 0),
+            Event::Refuted(node, _) => key(61, node.index(), 0),
+            Event::HeldBack(group, _, doubt) => key(
+                30,
+                group.index(),
+                match doubt {
+                    Doubt::References(..) => 0,
+                    Doubt::Answers => 1,
+                    Doubt::Beats => 2,
+                },
+            ),
             Event::Fencing(node) => key(31, node.index(), 0),
             Event::FenceWaits(node, _) => key(32, node.index(), 0),
             Event::Proven(node, _) => key(33, node.index(), 0),

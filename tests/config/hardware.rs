@@ -97,3 +97,26 @@ fn what_cannot_work_is_named() {
         assert!(said(&loaded).contains(message), "{tables}: {}", said(&loaded));
     }
 }
+
+#[test]
+fn a_heartbeat_wire_is_a_pair_of_pins_of_a_pair() {
+    let wire = "[[link]]\ngpio = \"gpiochip0:5\"\nwatch = \"!6\"\n";
+    let (_dir, loaded) = Dir::toml(&format!("{TOML}\n{wire}"));
+    let config = good(&loaded);
+    assert_eq!(config.links.len(), 2, "it carries no frames");
+    assert_eq!(
+        (config.wires[0].drive.as_str(), config.wires[0].watch.as_str()),
+        ("gpiochip0:5", "!6")
+    );
+    let (_dir, again) = Dir::toml(&to_toml(config).replace("/etc/latido/keys", "keys"));
+    assert_eq!(good(&again).wires, config.wires);
+    for (tables, message) in [
+        (wire.replace("watch = \"!6\"\n", ""), "a pair of pins"),
+        (format!("{wire}baud = 9600\n"), "`baud` means nothing for a gpio link"),
+    ] {
+        let (_dir, loaded) = Dir::toml(&format!("{TOML}\n{tables}"));
+        assert!(loaded.config.is_none() && said(&loaded).contains(message), "{}", said(&loaded));
+    }
+    let (_dir, loaded) = fencing(&format!("{RELAY}{wire}"));
+    assert!(said(&loaded).contains("carries no votes"), "{}", said(&loaded));
+}

@@ -1,10 +1,10 @@
 //! What is said on the cable before a board is a witness.
-use crate::scene::Site;
+use crate::scene::{Board, Site};
 use crate::trio::WITNESS;
 
 #[test]
 fn a_board_takes_its_keys_once() {
-    let site = Site::new();
+    let site = Site::new(Board::Qemu);
     let (code, said) = site.board_tool("pi", "identify", &[]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("mps2-an385") && said.contains("start 1 (power came on)"), "{said}");

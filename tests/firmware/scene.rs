@@ -26,9 +26,20 @@ const ALLOWANCE: Duration = Duration::from_millis(150);
 pub(crate) const LONG: Duration = Duration::from_secs(13);
 const FLASH_LEN: usize = 2 * 4096;
 const QEMU: &str = "qemu-system-arm";
+const NODE: &str = "node";
+
+/// A board, as it is emulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Board {
+    /// QEMU's mps2-an385.
+    Qemu,
+    /// A Raspberry Pi Pico in rp2040js.
+    Pico,
+}
 
 /// The nodes and the board.
 pub(crate) struct Site {
+    board: Board,
     scene: Scene,
     stalls: Stalls,
     pub(crate) bound: Duration,
@@ -43,10 +54,10 @@ impl Deref for Site {
 }
 
 /// The firmware, as `boards/build` leaves it beside the program under test.
-fn firmware() -> PathBuf {
+fn firmware(name: &str) -> PathBuf {
     let target = Path::new(PROGRAM).ancestors().nth(2).expect("a target directory");
-    let path = target.join("firmware/witness-qemu");
-    assert!(path.exists(), "no firmware at {}: run `boards/build qemu` first", path.display());
+    let path = target.join("firmware").join(name);
+    assert!(path.exists(), "no firmware at {}: run `boards/build` first", path.display());
     path
 }
 
@@ -77,12 +88,12 @@ fn plan() -> Plan {
 
 impl Site {
     /// A board fresh from the factory, and no daemon.
-    pub(crate) fn new() -> Site {
+    pub(crate) fn new(board: Board) -> Site {
         let scene = Scene::new(&plan());
         let serial = "[[link]]\nserial = \"{serial}\"\nbaud = 115200\n";
         scene.toml(&trio::text("test", NODES, GROUP, VIRTUAL, &(udp("eth1") + serial)));
         let bound = trio::bound(&scene);
-        let site = Site { scene, stalls: Stalls::start(), bound };
+        let site = Site { board, scene, stalls: Stalls::start(), bound };
         fs::write(site.flash(), [0xFF; FLASH_LEN]).expect("a flash");
         site.power_board();
         site
@@ -90,7 +101,12 @@ impl Site {
 
     /// All at work: `pi` owns the group, and the board's vote is given to it.
     pub(crate) fn running() -> Site {
-        let site = Site::new();
+        Site::running_on(Board::Qemu)
+    }
+
+    /// The same with this board.
+    pub(crate) fn running_on(board: Board) -> Site {
+        let site = Site::new(board);
         let (code, said) = site.provision("pi", &[]);
         assert_eq!(code, 0, "{said}");
         for node in NODES {
@@ -112,6 +128,38 @@ impl Site {
 
     /// Puts the board under power.
     pub(crate) fn power_board(&self) {
+        let command = match self.board {
+            Board::Qemu => self.qemu(),
+            Board::Pico => self.rp2040js(),
+        };
+        // A real board does not wait for this machine's other work: real-time, as the daemons.
+        let real_time = ["chrt", "--rr", "1"].map(str::to_owned).into_iter();
+        let node = self.lab.node(WITNESS);
+        node.spawn("board", real_time.chain(command)).unwrap_or_else(|why| panic!("{why}"));
+        self.wait(format!("the emulator of {:?} to run (is it installed?)", self.board), || {
+            match self.board {
+                Board::Qemu => UnixStream::connect(self.control()).ok().map(drop),
+                Board::Pico => self.board().map(drop),
+            }
+        });
+    }
+
+    /// The command line of the Pico's emulator.
+    fn rp2040js(&self) -> Vec<String> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/boards/witness-pico/emulator.mjs");
+        let modules = std::env::var("LATIDO_RP2040JS");
+        assert!(
+            modules.is_ok(),
+            "LATIDO_RP2040JS is no directory with rp2040js: see ./test --help"
+        );
+        let serial = |number: usize| self.lab.serial_device(number).display().to_string();
+        let (image, flash) = (firmware("witness-pico.uf2"), self.flash());
+        let [image, flash] = [image, flash].map(|path| path.display().to_string());
+        vec![NODE.into(), script.into(), image, flash, serial(0), serial(1)]
+    }
+
+    /// The command line of QEMU.
+    fn qemu(&self) -> Vec<String> {
         let serial = |number: usize| {
             let path = self.lab.serial_device(number);
             format!("serial,id=uart{},path={}", number + 1, path.display())
@@ -119,12 +167,8 @@ impl Site {
         let (flash, control) = (self.flash(), self.control());
         let _ = fs::remove_file(&control);
         let log = self.lab.node(WITNESS).dir().join("defmt");
-        // A real board does not wait for this machine's other work: real-time, as the daemons.
-        let command = [
-            "chrt".to_owned(),
-            "--rr".into(),
-            "1".into(),
-            QEMU.into(),
+        vec![
+            QEMU.to_owned(),
             "-M".into(),
             "mps2-an385".into(),
             "-display".into(),
@@ -132,7 +176,7 @@ impl Site {
             "-monitor".into(),
             "none".into(),
             "-kernel".into(),
-            firmware().display().to_string(),
+            firmware("witness-qemu").display().to_string(),
             "-chardev".into(),
             format!("file,id=uart0,path={}", log.display()),
             "-serial".into(),
@@ -149,12 +193,7 @@ impl Site {
             format!("enable=on,target=native,arg={}", flash.display()),
             "-qmp".into(),
             format!("unix:{},server=on,wait=off", control.display()),
-        ];
-        let node = self.lab.node(WITNESS);
-        node.spawn("board", command).unwrap_or_else(|why| panic!("{why}"));
-        self.wait(format!("{QEMU} to run (is it installed?)"), || {
-            UnixStream::connect(&control).is_ok().then_some(())
-        });
+        ]
     }
 
     /// Takes the board's power away.
@@ -167,7 +206,8 @@ impl Site {
     /// The emulator's process.
     pub(crate) fn board(&self) -> Option<i32> {
         let all = self.lab.node(WITNESS).processes();
-        let ours = |command: &[String]| command.first().is_some_and(|word| word == QEMU);
+        let ours =
+            |command: &[String]| command.first().is_some_and(|word| word == QEMU || word == NODE);
         all.into_iter().find(|one| ours(&one.command) && one.state != 'Z').map(|one| one.pid)
     }
 

@@ -1,5 +1,5 @@
 //! What the board's vote is good for, and what its failures cost: time, never a second owner.
-use crate::scene::{LONG, Site};
+use crate::scene::{Board, LONG, Site};
 use crate::trio::{GROUP, NODES, WITNESS};
 use crate::world::PROGRAM;
 use latido::lab::cable::End;
@@ -172,4 +172,20 @@ fn a_second_witness_by_mistake_makes_no_second_owner() {
     site.order("system_reset");
     site.witness_is("alive");
     site.never_two();
+}
+
+#[test]
+#[ignore = "needs the emulator rp2040js from npm: ./test --help says how"]
+fn the_pico_votes_too() {
+    let site = Site::running_on(Board::Pico);
+    site.cut("pi");
+    // No bound: the emulator is slower than the chip.
+    site.taken_by("laptop");
+    site.never_two();
+    // A loss of power of the board costs its memory, not its key.
+    site.cut_board();
+    site.power_board();
+    site.lab.node("pi").power_on().unwrap();
+    let (code, said) = site.board_tool("pi", "identify", &[]);
+    assert!(code == 0 && said.contains("start 3") && said.contains("keys 1"), "{said}");
 }

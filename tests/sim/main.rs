@@ -17,4 +17,5 @@ mod strangers;
 mod swarm;
 #[cfg(feature = "_mutate")]
 mod teeth;
+mod wires;
 mod witnesses;

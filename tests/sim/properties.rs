@@ -194,7 +194,8 @@ fn step(cluster: &mut Cluster, random: &mut Random, now: u64, jobs: &mut Vec<(Gr
     let group = GroupId::new(random.index(GROUPS_MAX)).unwrap();
     let link = LinkId::new(random.index(LINKS_MAX)).unwrap();
     let outcomes = [Outcome::Running, Outcome::Stopped, Outcome::Partial, Outcome::Failed];
-    match random.below(25) {
+    match random.below(26) {
+        25 => cluster.handle(at, Input::Beat { node: node(random.index(8)) }),
         20 => cluster.handle(at, Input::References { reached: random.below(4) as u8 }),
         21 => cluster.handle(at, Input::Confirmed { references: random.below(4) as u8 }),
         22 => cluster.handle(at, Input::Answered { group }),

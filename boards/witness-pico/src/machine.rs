@@ -178,7 +178,7 @@ impl Machine {
 }
 
 impl Board for Machine {
-    const NAME: &'static str = "pico (rp2040)";
+    const NAME: &'static str = "Pico (RP2040)";
 
     fn now(&mut self) -> Instant {
         let (high, low) = (Register(TIMER + 0x24), Register(TIMER + 0x28));

@@ -20,8 +20,9 @@ static mut LOOP: Loop = Loop::NEW;
 fn main() -> ! {
     cortex_m::interrupt::disable();
     let mut machine = Machine::begin();
+    let state = &raw mut LOOP;
     // SAFETY: this is called once, by the start code, and nothing else runs.
-    let state = unsafe { &mut *&raw mut LOOP };
+    let state = unsafe { &mut *state };
     state.run(&mut machine)
 }
 

@@ -138,7 +138,7 @@ pub(crate) fn button_held(board: &mut impl Board) -> bool {
         board.pet();
         // A flicker that nothing else makes.
         let now = board.now();
-        board.light(now.micros() / 50_000 % 2 == 0);
+        board.light((now.micros() / 50_000).is_multiple_of(2));
         if now.since(start) >= HELD {
             return true;
         }

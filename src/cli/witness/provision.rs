@@ -10,9 +10,10 @@ use std::time::Duration;
 
 const AFTER: &str = "\
 The board gets the witness's name, the cluster's name and the keys, keeps them in its flash, and
-starts to vote ten seconds later. They go over the cable in the clear, so connect it to this machine
-itself; no request makes the board say a key again. A board that has keys takes no others before it
-was erased (--erase, or its button held for three seconds while it starts): so keys are changed, too.
+starts to vote ten seconds later. They go over the cable in the clear, so connect it to this
+machine itself; no request makes the board say a key again. A board that has keys takes no others
+before it was erased (--erase, or its button held for three seconds while it starts): so keys are
+changed, too.
 
 Examples:
   latido witness provision /dev/ttyACM0 --name pico --cluster ftp=/etc/latido/keys
@@ -128,7 +129,7 @@ fn settings(config: &WitnessConfig) -> Result<Settings, String> {
 fn text(who: &Identity) -> String {
     let name = who.board.iter().take_while(|byte| **byte != 0);
     let name: String =
-        name.map(|byte| char::from(*byte)).filter(|c| c.is_ascii_graphic()).collect();
+        name.map(|byte| char::from(*byte)).filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
     let mut text = format!("board      {name}");
     if let Some(serial) = who.serial {
         let _ = write!(text, " {serial:016x}");

@@ -64,6 +64,7 @@ pub(super) fn read(dir: &Path, report: &mut Report) -> Option<Raw> {
         stop_failure: default_stop_failure(rule, false),
         fencing,
         watchdog,
+        wires: Vec::new(),
         panel: Panel::default(),
         health: None,
         keys,

@@ -3,7 +3,8 @@ mod serial;
 
 use super::super::diagnostic::{Located, Report};
 use super::super::suggest::did_you_mean;
-use super::super::{Mac, Medium, values};
+use super::super::{Mac, Medium, Wire, values};
+use super::panel;
 use super::table::{Table, keys_of};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,10 +17,15 @@ const SERIAL_ONLY: [&str; 6] = ["baud", "flow", "mode", "direction", "slot", "mo
 const KINDS: [&str; 3] = ["broadcast", "multicast", "unicast"];
 
 /// Reads all links.
-pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>> {
-    let mut links = Vec::new();
+pub(super) fn read(document: &Table, report: &mut Report) -> (Vec<Located<Medium>>, Wires) {
+    let (mut links, mut wires) = (Vec::new(), Vec::new());
     for table in document.tables("link", "[[link]]", report) {
         table.only(keys_of("[[link]]"), report);
+        if table.has("gpio") {
+            wires.extend(read_wire(&table, report));
+            continue;
+        }
+        refuse(&table, &["watch"], "udp, ethernet or serial", report);
         let mut kinds = ["udp", "ethernet", "serial"].into_iter().filter(|kind| table.has(kind));
         let medium = match (kinds.next(), kinds.next()) {
             (Some("udp"), None) => read_udp(&table, report),
@@ -42,7 +48,24 @@ pub(super) fn read(document: &Table, report: &mut Report) -> Vec<Located<Medium>
         };
         links.extend(medium.map(|medium| Located::new(medium, table.at)));
     }
-    links
+    (links, wires)
+}
+
+type Wires = Vec<Located<Wire>>;
+
+/// A heartbeat wire: no medium, for it carries no frames.
+fn read_wire(table: &Table, report: &mut Report) -> Option<Located<Wire>> {
+    let others = ["udp", "ethernet", "serial", "interface", "port", "group", "ttl", "peers"];
+    refuse(table, &others, "gpio", report);
+    refuse(table, &["vlan", "ethertype"], "gpio", report);
+    refuse(table, &SERIAL_ONLY, "gpio", report);
+    if !table.has("watch") {
+        let cure = "add `watch = \"…\"`, the pin that the other node's is wired to";
+        report.error(table.at, "a heartbeat wire is a pair of pins", cure);
+    }
+    let drive = panel::pin(table, "gpio", report)?;
+    let watch = panel::pin(table, "watch", report)?;
+    Some(Located::new(Wire { drive, watch }, table.at))
 }
 
 /// Reports the keys that mean nothing for this kind of link.

@@ -45,7 +45,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
     fence::check_private(path, &fencing.devices, document.at, report);
     let takeover_max = read_takeover_max(&document, report);
     let errors = report.errors();
-    let links = link::read(&document, report);
+    let (links, wires) = link::read(&document, report);
     let links_unread = report.errors() > errors;
     Some(Raw {
         source: Source::Latido(path.to_path_buf()),
@@ -61,6 +61,7 @@ pub(super) fn read(path: &Path, report: &mut Report) -> Option<Raw> {
         references: references::read(&document, report),
         fencing,
         watchdog: watchdog::read(&document, report),
+        wires,
         panel: panel::read(&document, report),
         health: health::read(&document, report),
         keys: read_keys(&document, path, report),
@@ -83,7 +84,7 @@ pub fn link_of(text: &str) -> Result<super::Link, String> {
     if let Some(fault) = faults.first() {
         return Err(fault.message().to_owned());
     }
-    let links = link::read(&Table::document(document.get_ref(), file), &mut report);
+    let (links, _) = link::read(&Table::document(document.get_ref(), file), &mut report);
     let found = report.finish();
     if let Some(error) = found.iter().find(|found| found.severity == super::Severity::Error) {
         return Err(format!("{}; {}", error.message, error.cure));

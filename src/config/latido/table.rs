@@ -34,6 +34,8 @@ const KEYS: [(&str, &[&str]); 14] = [
             "direction",
             "slot",
             "modem_lines",
+            "gpio",
+            "watch",
         ],
     ),
     (

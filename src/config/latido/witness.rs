@@ -43,6 +43,10 @@ pub(in super::super) fn read(path: &Path, report: &mut Report) -> Option<Found> 
             clusters.push((name.value, base.join(keys.value)));
         }
     }
-    let links = link::read(&document, report).into_iter().map(|link| link.value).collect();
+    let (links, wires) = link::read(&document, report);
+    if let Some(wire) = wires.first() {
+        report.error(wire.at, "a heartbeat wire carries no votes", "use a serial line");
+    }
+    let links = links.into_iter().map(|link| link.value).collect();
     Some((name, clusters, links))
 }

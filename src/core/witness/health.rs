@@ -80,3 +80,26 @@ impl Health {
         postcard::from_bytes(rest).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::wire::{BODY_MAX, Body, NodeFlags};
+
+    #[test]
+    fn it_stands_behind_a_body_that_is_read_without_it() {
+        let health = Health { uptime: 7, starts: 3, millivolts: Some(4980), ..Health::NONE };
+        for witness in [true, false] {
+            let flags = NodeFlags::default().with_witness(witness);
+            let body = Body { flags, ..Body::default() };
+            let mut out = [0; BODY_MAX];
+            let len = body.encode(&mut out).unwrap();
+            assert_eq!(Body::with_board(&out[..len]), Ok((body.clone(), None)));
+            let more = postcard::to_slice(&health, &mut out[len..]).unwrap().len();
+            let whole = &out[..len + more];
+            assert_eq!(Body::decode(whole), Ok(body.clone()));
+            let told = witness.then_some(health);
+            assert_eq!(Body::with_board(whole), Ok((body, told)), "only a witness has a board");
+        }
+    }
+}

@@ -341,7 +341,8 @@ impl Play {
 
     /// What the devices and the LAN say.
     fn answer(&mut self, bytes: &mut Bytes<'_>) {
-        let input = match bytes.below(8) {
+        let input = match bytes.below(9) {
+            8 => Input::Beat { node: node(bytes.below(8)) },
             0 | 1 => Input::References { reached: bytes.u8() >> bytes.below(8) },
             2 => Input::Confirmed { references: bytes.u8() >> bytes.below(8) },
             3 => Input::Answered { group: group(bytes.below(GROUPS_MAX)) },
