@@ -419,8 +419,8 @@ pub(super) fn source(notice: Notice) -> u64 {
             Event::Namesake(_) => key(28, 0, 0),
             Event::Unsealed(node, _) => key(29, node.index(), 0),
             Event::Lost(_) => key(27, 0, 0),
-            Event::Twins(node) => key(60, node.index(), 0),
-            Event::Refuted(node, _) => key(61, node.index(), 0),
+            Event::Twins(node) => key(70, node.index(), 0),
+            Event::Refuted(node, _) => key(71, node.index(), 0),
             Event::HeldBack(group, _, doubt) => key(
                 30,
                 group.index(),
