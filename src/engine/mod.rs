@@ -200,8 +200,7 @@ impl Ground<'_> {
         let wires = wires::start(config, me, sense_sender.clone(), teller)
             .map_err(say("cannot start a thread"))?;
         senses::watch(config, sense_sender).map_err(say("cannot watch the interfaces"))?;
-        let (guards, findings) =
-            guards(config).map_err(say("cannot ask references and probe addresses"))?;
+        let (guards, findings) = guards(config).map_err(say("cannot ask references and LAN"))?;
         let inquest = inquest(config, &guards, teller).map_err(say("cannot start a thread"))?;
         let recorder =
             Recorder::open(runtime, config, me, started).map_err(|error| error.to_string())?;
@@ -279,11 +278,8 @@ impl Ground<'_> {
         vouch: &Vouch,
         leases: leases::LeaseNote,
     ) -> Result<(Cluster, leases::Notary), String> {
-        let draw =
-            || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
-        let (incarnation, seed) = (draw()?, draw()?.0);
-        let identity = Identity { incarnation, memory, held_until: held_until(vouch), seed };
         let waited = settings.blackout;
+        let identity = identity(memory, held_until(vouch))?;
         let mut cluster = Cluster::new(settings, &identity, clock::now());
         let notary = leases.begin(&mut cluster, waited, self.teller);
         let notary = notary.map_err(|error| format!("cannot start a thread: {error}"))?;
