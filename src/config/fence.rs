@@ -226,6 +226,16 @@ impl Device {
         }
     }
 
+    /// Why its word proves nothing, if it is a device of that kind.
+    pub fn proves_nothing(&self) -> Option<&'static str> {
+        let name = match &self.kind {
+            DeviceKind::Agent { agent, .. } => agent.rsplit('/').next().unwrap_or(agent),
+            DeviceKind::Stonith { plugin, .. } => plugin,
+            DeviceKind::Command(_) | DeviceKind::Gpio(_) => return None,
+        };
+        NO_PROOF.iter().find(|(known, _)| *known == name).map(|(_, what)| *what)
+    }
+
     /// The longest time until it has confirmed or failed for good.
     pub fn longest(&self) -> Duration {
         self.timeout.saturating_mul(self.tries)
@@ -333,7 +343,7 @@ fn check_device(raw: &RawDevice, known: &[&str], report: &mut Report) {
         let message = format!("{name} {what}: the node would go on and believe");
         report.error(raw.at, message, power);
     }
-    if let Some((_, what)) = NO_PROOF.iter().find(|(known, _)| *known == name) {
+    if let Some(what) = raw.device.proves_nothing() {
         report.warning(raw.at, format!("{name} proves nothing: it {what}"), power);
     }
 }

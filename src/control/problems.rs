@@ -92,7 +92,15 @@ fn group_problem(group: &GroupReport, report: &Report) -> Option<String> {
         ));
     }
     if group.owner.is_none() && report.ready && !report.shutting_down {
-        let text = if group.candidates.is_empty() {
+        let silent = report.nodes.iter().find(|node| {
+            node.name != report.node && node.state == "dead" && group.prefer.contains(&node.name)
+        });
+        let text = if let Some(node) = silent.filter(|_| !group.candidates.is_empty()) {
+            return Some(format!(
+                "{name} runs on no node that is heard here; {}, which is silent, may still run it.",
+                node.name
+            ));
+        } else if group.candidates.is_empty() {
             "runs nowhere: no node is alive, willing and able. Look at the problems below, at \
              failed starts and at standby"
         } else {

@@ -29,6 +29,8 @@ pub struct Basis {
     pub others: Vec<String>,
     /// The engine pets a watchdog that resets this machine when it no longer does.
     pub watchdog: bool,
+    /// Fence devices whose word proves nothing, and why.
+    pub hollow: Vec<(String, &'static str)>,
 }
 
 impl Default for Basis {
@@ -41,6 +43,7 @@ impl Default for Basis {
             addresses: false,
             others: Vec::new(),
             watchdog: false,
+            hollow: Vec::new(),
         }
     }
 }
@@ -62,6 +65,10 @@ impl Basis {
             addresses: resources().any(config::Resource::is_address),
             others: others.map(|resource| resource.name.clone()).collect(),
             watchdog: config.watchdog.is_some(),
+            hollow: {
+                let devices = config.fencing.devices.iter();
+                devices.filter_map(|it| Some((it.name(), it.proves_nothing()?))).collect()
+            },
         }
     }
 
@@ -331,6 +338,12 @@ fn unheard(state: NodeState) -> &'static str {
 /// Something that can switch off each other node, and was found to work.
 fn power(evidence: &Evidence<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
+    for (device, what) in &evidence.basis.hollow {
+        reasons.push(Reason::new(
+            format!("{device} proves nothing: it {what}; with every path cut both nodes would own"),
+            "use an outlet, a relay or a management board (docs/fencing.md)",
+        ));
+    }
     for voter in evidence.voters.iter().filter(|voter| !voter.witness) {
         let name = &voter.name;
         let none = Vec::new();

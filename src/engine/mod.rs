@@ -296,6 +296,16 @@ impl Ground<'_> {
     }
 }
 
+/// Who this engine is; what ran before it goes on until then.
+fn identity(
+    memory: Option<&[u8]>,
+    held_until: [Instant; GROUPS_MAX],
+) -> Result<Identity<'_>, String> {
+    let draw =
+        || runtime::draw_incarnation().map_err(|error| format!("no random numbers: {error}"));
+    Ok(Identity { incarnation: draw()?, memory, held_until, seed: draw()?.0 })
+}
+
 /// What asks the LAN and the references, and where its findings come.
 fn guards(
     config: &Config,

@@ -21,6 +21,7 @@ fn basis() -> Basis {
         addresses: true,
         others: Vec::new(),
         watchdog: false,
+        hollow: Vec::new(),
     }
 }
 
@@ -183,6 +184,9 @@ fn fencing_is_as_safe_as_its_devices() {
     let mut second = power(failed);
     second[0].devices.push(device("board", Test::Good));
     assert!(judge(&with(second)).safe, "one that works is enough");
+    let hollow = vec![("stonith null".to_owned(), "switches nothing: it is made for tests")];
+    let dummy = Basis { hollow, ..basis.clone() };
+    unsafe_because(&fenced(&dummy), "stonith null proves nothing", "an outlet", false);
     // A silent node is what the devices are for.
     let mut silent = fenced(&basis);
     silent.voters[0].state = NodeState::Dead;
