@@ -46,13 +46,19 @@ impl World {
             self.striking += 1;
             self.schedule(off, Happening::Strike { target: target.index(), dark: device.dark });
         }
-        let outcome = match device.strikes && device.knows || device.lies {
+        let told = device.strikes && device.knows && !self.is_twice(target.index());
+        let outcome = match told || device.lies {
             true => Fenced::Confirmed,
             false => Fenced::Failed,
         };
         let process = self.machines[node].process;
         let verdict = Happening::Verdict { node, process, target, request, outcome };
         self.schedule(off + device.report_after, verdict);
+    }
+
+    /// A copy of the machine runs: no device switches both, and what switches one confirms nothing.
+    fn is_twice(&self, target: usize) -> bool {
+        target < self.setup.clones && self.machines[self.setup.nodes + target].on
     }
 
     pub(super) fn strike(&mut self, target: usize, dark: u64) {
@@ -69,6 +75,8 @@ impl World {
         request: JobId,
         outcome: Fenced,
     ) {
+        let lies = self.devices[target.index()].lies;
+        let outcome = if self.is_twice(target.index()) && !lies { Fenced::Failed } else { outcome };
         if self.machines[node].process == process {
             self.enqueue(node, Pending::Fenced { node: target, request, outcome });
         }
