@@ -168,6 +168,7 @@ impl Cluster {
     /// Takes one input. Never fails, does bounded work; drain [`poll`](Self::poll) afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         let now = now.max(self.now);
+        self.leases.awake = true;
         self.notice_pause(now);
         let mut changed = now > self.now;
         self.now = now;

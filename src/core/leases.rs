@@ -37,6 +37,8 @@ pub(super) struct Leases {
     asked: Option<(JobId, [Duration; GROUPS_MAX])>,
     /// The disk has another note than it should have.
     due: bool,
+    /// The note of an earlier start was taken over, if there is one.
+    pub(super) awake: bool,
 }
 
 impl Leases {
@@ -51,6 +53,7 @@ impl Leases {
         agreed_since: None,
         asked: None,
         due: false,
+        awake: false,
     };
 }
 
@@ -104,6 +107,18 @@ impl Cluster {
     /// The longest lease of `group` that we may have promised and forgotten.
     pub(super) fn recalled_lease(&self, group: GroupId) -> Duration {
         self.leases.recalled[group.index()]
+    }
+
+    /// Whatever was promised and forgotten has ended: a longer lease that is configured or claimed
+    /// later makes nobody blind again.
+    pub(super) fn watch_blindness(&mut self, group: GroupId) {
+        let blind = self.is_blind(group);
+        let state = &mut self.groups[group.index()];
+        if self.leases.awake && !blind && state.forgotten.take().is_some() {
+            // It could not be claimed before.
+            state.free_since = state.free_since.map(|since| since.max(self.now));
+            self.dirty = true;
+        }
     }
 
     /// A claim of such a lease was heard. Whether it may be granted: a longer one is noted first.

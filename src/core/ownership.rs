@@ -18,6 +18,7 @@ impl Cluster {
     /// One step of `group`: what follows from the tables now.
     pub(super) fn decide(&mut self, id: GroupId) {
         self.forget_old(id);
+        self.watch_blindness(id);
         if self.config.rule == Rule::Majority {
             self.look_again(id);
         }

@@ -36,6 +36,8 @@ const FAILED_ONCE_HARSH: &[u64] = &[
 ];
 /// The same, with witnesses.
 const FAILED_ONCE_WITNESS: &[u64] = &[
+    // A voter that was started again with a longer lease kept silent once more.
+    25_318_185_382_391,
     // Terms were forgotten with the votes when the list of voters changed.
     15_712_177_390_340,
     // A voter that restarted twice took an unused place of its memory for a lost one.
