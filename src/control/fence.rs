@@ -170,9 +170,15 @@ pub(super) fn command(request: &Request, facts: &Facts) -> Result<Command, Answe
         if facts.fences.of(node).devices.is_empty() && name != facts.node {
             return Err(Answer::no(
                 format!("nothing here can switch {name} off: no [[fence]] device names it"),
-                format!(
-                    "add one (docs/fencing.md); or pull its plug, then: latido confirm-dead {name}"
-                ),
+                match facts.rule.as_str() {
+                    "majority" => "add one (docs/fencing.md); or pull its plug: what it owns is \
+                                   taken over when its lease has ended, without a word"
+                        .to_owned(),
+                    _ => format!(
+                        "add one (docs/fencing.md); or pull its plug, then: latido confirm-dead \
+                         {name}"
+                    ),
+                },
             ));
         }
         if !request.sure {

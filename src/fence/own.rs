@@ -33,8 +33,14 @@ impl Own {
     /// # Errors
     /// No thread or no eventfd is to be had.
     pub fn start(own: Option<&SelfFence>, node: &str) -> io::Result<Own> {
-        let added = [("LATIDO_ACTION", "reset"), ("LATIDO_NODE", node), ("LATIDO_FROM", node)];
         let prepare = |own: &SelfFence| -> io::Result<(Prepared, Duration)> {
+            let seconds = own.takes.as_secs().max(1).to_string();
+            let added = [
+                ("LATIDO_ACTION", "reset"),
+                ("LATIDO_NODE", node),
+                ("LATIDO_FROM", node),
+                ("LATIDO_TIMEOUT", &seconds),
+            ];
             Ok((Prepared::new(&own.command, &added)?, own.takes))
         };
         let ready = own.map(prepare).transpose()?;
