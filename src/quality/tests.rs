@@ -167,11 +167,9 @@ fn the_lines_are_read_back_as_what_was_recommended() {
 }
 
 fn config() -> Config {
-    let text = format!(
-        "[cluster]\nname = \"q\"\nnodes = [\"a\", \"b\"]\n[timing]\ninterval = \"100ms\"\n\
+    let text = "[cluster]\nname = \"q\"\nnodes = [\"a\", \"b\"]\n[timing]\ninterval = \"100ms\"\n\
          [quorum]\nrule = \"assume-dead\"\n[keys]\nfile = \"keys\"\n\
-         [[link]]\nudp = \"broadcast\"\ninterface = \"eth0\"\n"
-    );
+         [[link]]\nudp = \"broadcast\"\ninterface = \"eth0\"\n";
     let dir = scratch("config");
     let (file, keys) = (dir.join("latido.toml"), dir.join("keys"));
     std::fs::write(&file, text).expect("written");

@@ -127,7 +127,7 @@ fn a_device_that_lied_is_not_believed_until_it_has_switched_by_hand() {
     let again = world.now;
     part(&mut world, true);
     run(&mut world, 10 * SECOND);
-    assert_eq!(told(&world, 0, again, &shot), None);
+    assert_eq!(told(&world, 0, again, shot), None);
     // The operator has mended it, and shows that.
     world.apply(Fault::Device(1, Device::GOOD));
     assert_eq!(ask(&mut world, 0, Command::Fence(node(1))), Ok(()));

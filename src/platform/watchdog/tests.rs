@@ -127,7 +127,8 @@ fn only_an_orderly_end_stops_it_and_nothing_where_there_is_no_way_out() {
         (ALL & !MAGICCLOSE, Some(false), false),
     ] {
         let shim = Shim::new(options, 60);
-        let armed = Armed::arm(shim.clone(), nowayout, &wanted(10, None)).ok().expect("armed");
+        let armed = Armed::arm(shim.clone(), nowayout, &wanted(10, None))
+            .unwrap_or_else(|_| panic!("armed"));
         armed.pet().expect("petted");
         assert_eq!(shim.said(), ["pet", "pet"], "once to begin with");
         assert_eq!(armed.info().stoppable, stops);
@@ -148,7 +149,7 @@ fn a_pretimeout_is_asked_for_only_where_there_is_one() {
         (ALL, Some(60), None),
     ] {
         let armed = Armed::arm(Shim::new(options, 60), None, &wanted(10, pretimeout));
-        let info = armed.ok().expect("armed").info().clone();
+        let info = armed.unwrap_or_else(|_| panic!("armed")).info().clone();
         assert_eq!(info.pretimeout, expected.map(Duration::from_secs), "{info:?}");
         let complains = pretimeout.is_some() && expected.is_none();
         assert_eq!(!info.remarks.is_empty(), complains, "{info:?}");
