@@ -174,12 +174,13 @@ impl World {
     fn check_lease_over(&self, node: usize, group: usize) -> Result<(), Violation> {
         let Some(good) = self.checker.good_since else { return Ok(()) };
         // Voters that forgot may have been silent for so long.
-        let known = good + 2 * self.setup.lease().max(self.setup.blackout);
+        let longest = self.setup.longest_lease();
+        let known = good + 2 * longest.max(self.setup.blackout);
         // A blocked stop is tried again for the same reason.
         let blocked = self.machines[node].services[group].stuck;
         // Started twice at once, it names a predecessor that nobody has heard.
         let [before, last] = self.machines[node].starts;
-        let twice = last - before < 2 * self.setup.dead && self.now < last + 2 * self.setup.lease();
+        let twice = last - before < 2 * self.setup.dead && self.now < last + 2 * longest;
         if self.setup.rule != Rule::Majority || self.now < known || blocked || twice {
             return Ok(());
         }

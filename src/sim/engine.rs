@@ -62,9 +62,10 @@ impl World {
             let phase = engine.cluster.inspect(Setup::group(index)).phase;
             let there = phase != Phase::Unknown || service.serves(true_now);
             if self.setup.rule == Rule::Majority {
-                // The gate: open until the lease ends, not a moment longer.
-                let until = held.map_or(0, |held| machine.clock.when(held));
-                if until > service.address_until {
+                // The gate: open until the lease ends, not a moment longer. A lease that becomes
+                // shorter, for a new configuration wants that, shortens what was stored before.
+                if let Some(held) = held {
+                    let until = machine.clock.when(held);
                     service.address_until = until;
                     service.orphan &= until <= true_now;
                 }

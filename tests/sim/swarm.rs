@@ -33,6 +33,8 @@ const FAILED_ONCE_HARSH: &[u64] = &[
     14_793_245_784_887,
     // A vote was shown to its holder's successor before it was written down.
     16_570_105_377_439,
+    // The simulator's gate did not close earlier when a lease became shorter.
+    25_713_929_350_738,
 ];
 /// The same, with witnesses.
 const FAILED_ONCE_WITNESS: &[u64] = &[
@@ -47,6 +49,8 @@ const FAILED_ONCE_WITNESS: &[u64] = &[
     15_958_938_491_530,
     // The checker expected the second of two quick successors to keep a lease.
     16_570_111_289_872,
+    // It forgot that a voter without memory waits for the longest lease of any configuration.
+    25_713_933_243_794,
 ];
 /// The same, with watchdogs.
 const FAILED_ONCE_WATCHDOG: &[u64] = &[
