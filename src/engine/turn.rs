@@ -248,6 +248,7 @@ impl Engine {
                     self.act(memory);
                 }
                 Received::Lines(up) => {
+                    self.lines_down.set(link, !up);
                     let up = up && self.carrier.contains(link);
                     let lines = if up { Input::Link { link, up } } else { Input::HungUp { link } };
                     self.parts.cluster.handle(self.now, lines);

@@ -438,9 +438,13 @@ pub(super) fn judge(node: NodeId, name: &str, seen: &Evidence) -> Found {
         let text = format!("{references}{cable}it is us: look at this node's cables and switch");
         (Cause::Us, text)
     } else if !carrier.is_empty() {
+        let lines = match seen.lines_down.is_empty() {
+            true => String::new(),
+            false => format!(", the modem lines of {} dropped", seen.lines_down.join(", ")),
+        };
         let text = format!(
-            "no carrier on {carrier}, and nothing on any other path: its power is off, or its \
-             cables are pulled"
+            "no carrier on {carrier}{lines}, and nothing on any other path: its power is off, or \
+             its cables are pulled"
         );
         (Cause::Carrier, text)
     } else if !seen.lines_down.is_empty() {

@@ -95,6 +95,7 @@ fn with_the_peers_power_its_lines_go_and_nobody_waits_for_dead() {
     mark.wait("node pi is dead");
     assert!(begin.elapsed() < ms(DEAD), "it waited for `dead`");
     pair.owned("laptop");
+    mark.wait("ttyUSB0 dropped, and nothing comes on any other path");
     println!(
         "taken over {} ms after the power cut; dead is {DEAD} ms",
         begin.elapsed().as_millis()
