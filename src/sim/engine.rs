@@ -66,8 +66,9 @@ impl World {
                 // shorter, for a new configuration wants that, shortens what was stored before.
                 if let Some(held) = held {
                     let until = machine.clock.when(held);
+                    // What a predecessor vouched for is nothing new.
+                    service.orphan &= until <= service.address_until.max(true_now);
                     service.address_until = until;
-                    service.orphan &= until <= true_now;
                 }
             } else if held.is_some_and(|held| held > now) && service.runs != Runs::Nothing && there
             {
