@@ -26,7 +26,16 @@ impl LeaseGate {
         let (gate, fact) = if groups.iter().all(Vec::is_empty) {
             (None, GateFact::Unneeded)
         } else {
-            match Gate::open(Tag::of_directory(runtime_dir), &groups) {
+            let tag = Tag::of_directory(runtime_dir);
+            for place in crate::platform::gate::strangers(tag).unwrap_or_default() {
+                let text = format!(
+                    "another Latido's lease gate stands on {place}: if that daemon was killed, it \
+                     silences its addresses for good; start it once more with its own \
+                     --runtime-dir, and stop it in order"
+                );
+                teller.say(Level::Warning, text);
+            }
+            match Gate::open(tag, &groups) {
                 Ok(gate) => {
                     let outside = outside(config);
                     for place in gate.ungated().list().iter().chain(&outside) {

@@ -16,6 +16,8 @@ use std::io;
 /// Names of our filter in a `clsact` that was there, and in one that we added.
 const GUEST: &str = "latido";
 const OWNER: &str = "latido+clsact";
+/// What our programs' names begin with.
+const PREFIX: &str = "latido_";
 /// Where a place for our filter is looked for.
 const PRIORITIES: std::ops::RangeInclusive<u16> = 1..=1000;
 
@@ -71,7 +73,7 @@ impl Tag {
 
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "latido_{:08x}", self.0)
+        write!(f, "{PREFIX}{:08x}", self.0)
     }
 }
 
@@ -220,6 +222,31 @@ pub(super) fn predecessor(socket: &mut Socket, tag: Tag) -> io::Result<Option<Pr
         }
     }
     Ok(None)
+}
+
+/// Programs of other runtime directories' gates: `INTERFACE (NAME)`. None without CAP_SYS_ADMIN.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn strangers(socket: &mut Socket, tag: Tag) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for link in socket.links()? {
+        for direction in Direction::BOTH {
+            let mut ids = bpf::attached(link.index, direction).unwrap_or_default();
+            let hook = Hook { index: link.index, egress: direction == Direction::Egress };
+            ids.extend(socket.filters(hook)?.iter().filter_map(|filter| filter.program));
+            for id in ids {
+                let Ok(Some(program)) = Program::find(id) else { continue };
+                let name = program.name()?;
+                let place = format!("{} ({name})", link.name);
+                if name.starts_with(PREFIX) && name != tag.program_name() && !found.contains(&place)
+                {
+                    found.push(place);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Takes everything with this tag off all interfaces of this namespace, and the `clsact`s that

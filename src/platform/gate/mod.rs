@@ -269,6 +269,15 @@ pub fn sweep(tag: Tag) -> io::Result<()> {
     attach::sweep(&mut Socket::open()?, tag)
 }
 
+/// Where gates of other runtime directories stand: whose daemons are gone, they silence addresses
+/// for good.
+///
+/// # Errors
+/// The kernel's.
+pub fn strangers(tag: Tag) -> io::Result<Vec<String>> {
+    attach::strangers(&mut Socket::open()?, tag)
+}
+
 /// Attaches to interfaces that appear, and again where somebody has taken a program off.
 fn watch(mut attacher: Attacher, mut monitor: Monitor, cover: &Cover, ungated: &Ungated) {
     use rustix::fd::AsFd;

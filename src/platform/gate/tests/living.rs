@@ -404,6 +404,23 @@ fn the_next_one_takes_over_without_a_gap() {
 }
 
 #[test]
+fn a_gate_of_another_runtime_directory_is_noticed() {
+    for way in WAYS {
+        let lab = Lab::new();
+        let strangers = |tag: &'static [u8]| {
+            lab.node.run(move || super::super::strangers(Tag::of(tag))).expect("looked")
+        };
+        assert_eq!(strangers(b"other"), [""; 0]);
+        let gate = lab.gate(way);
+        assert_eq!(strangers(b"living"), [""; 0], "{way:?}: ours");
+        drop(gate);
+        let name = Tag::of(b"living").to_string();
+        let found = strangers(b"other");
+        assert!(!found.is_empty() && found.iter().all(|place| place.contains(&name)), "{found:?}");
+    }
+}
+
+#[test]
 fn nothing_is_left_behind_and_others_stay() {
     for way in WAYS {
         let lab = Lab::new();
