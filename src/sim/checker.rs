@@ -107,7 +107,8 @@ impl World {
         if self.setup.rule != Rule::AssumeDead {
             // A copied voter votes twice: nothing keeps both from having a majority.
             let doubled = self.machines[self.setup.copies()].iter().any(|copy| {
-                copy.on || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.lease()
+                copy.on
+                    || copy.off_since > 0 && now < copy.off_since + 3 * self.setup.longest_lease()
             });
             return if doubled { Ok(()) } else { self.check_one_owner(group) };
         }

@@ -239,7 +239,8 @@ impl World {
     }
 
     fn resume(&mut self, node: usize) {
-        let (rule, lease, strict) = (self.setup.rule, self.setup.lease(), self.setup.is_strict());
+        let (rule, lease, strict) =
+            (self.setup.rule, self.setup.longest_lease(), self.setup.is_strict());
         let machine = &mut self.machines[node];
         let Some((since, stands)) = machine.suspended.take() else { return };
         if stands {
