@@ -22,10 +22,15 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
     /// False alarms that are put up with, in a year.
-    #[arg(long, value_name = "N", default_value_t = TARGET)]
+    #[arg(long, value_name = "N", default_value_t = TARGET, value_parser = alarms)]
     alarms: f64,
     #[command(flatten)]
     place: Where,
+}
+
+fn alarms(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "a number above 0, such as 0.1 or 12".into())
 }
 
 #[derive(Serialize)]

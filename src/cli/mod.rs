@@ -19,6 +19,7 @@ mod witness;
 pub use run::RunArgs;
 
 use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -140,5 +141,6 @@ pub fn main() -> ExitCode {
 
 /// One line on stderr, `latido: …`.
 fn complain(text: impl std::fmt::Display) {
-    eprintln!("latido: {text}");
+    // Nobody is left to be told if it cannot be written.
+    let _ = writeln!(std::io::stderr(), "latido: {text}");
 }

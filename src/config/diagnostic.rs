@@ -3,6 +3,7 @@
 //! Readers report to a [`Report`], which knows the files' text; everything is collected, nothing
 //! stops at the first error. A file with secrets is registered with the secrets blanked out.
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Diagnostics kept of one configuration; more would help nobody.
@@ -135,7 +136,8 @@ impl std::fmt::Display for Diagnostic {
 pub fn print_all(diagnostics: &[Diagnostic]) {
     let styled = colours(&std::io::stderr());
     for diagnostic in diagnostics {
-        eprintln!("{}\n", diagnostic.render(styled));
+        // Nobody is left to be told if it cannot be written.
+        let _ = writeln!(std::io::stderr(), "{}\n", diagnostic.render(styled));
     }
 }
 

@@ -452,7 +452,10 @@ impl Cluster {
                 self.answer();
                 self.vote(header);
             }
-            Taken::Doubled => self.counters.doubled += 1,
+            Taken::Doubled => {
+                self.counters.doubled += 1;
+                self.heard_on_hung_up(link, echo.map_or(0, |echo| echo.sequence));
+            }
             Taken::Stale => self.counters.stale += 1,
             Taken::Elsewhere => self.counters.stale += 1,
             Taken::Replaced | Taken::Twin => self.counters.replaced += 1,

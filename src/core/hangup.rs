@@ -99,7 +99,7 @@ impl Cluster {
         }
     }
 
-    /// A fresh frame came on `link` that echoes our frame `sequence`.
+    /// A fresh frame, or its second copy, came on `link` that echoes our frame `sequence`.
     pub(super) fn heard_on_hung_up(&mut self, link: LinkId, sequence: u64) {
         let Some(at) = self.hung_up.0[link.index()] else { return };
         if sequence >= at.micros() {

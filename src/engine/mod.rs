@@ -39,6 +39,7 @@ use crate::tell::notify::Notify;
 use crate::tell::{Level, Names, Teller};
 use crate::{config, supervisor, tell};
 use gate::LeaseGate;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -119,7 +120,8 @@ fn final_at_first(again: bool, code: u8) -> u8 {
 }
 
 fn refuse(code: u8, why: &str) -> u8 {
-    eprintln!("latido: {why}");
+    // Not `eprintln!`: a stderr that is full must not end this in another way.
+    let _ = writeln!(std::io::stderr(), "latido: {why}");
     code
 }
 

@@ -5,6 +5,7 @@ use latido::core::io::{Event, Input, LinkState, Output};
 use latido::core::limits::{FRAME_MAX, GROUPS_MAX};
 use latido::core::time::Instant;
 use latido::core::{Cluster, Identity, Rule};
+use latido::sim::network::Wire;
 use latido::sim::{Fault, Setup, World};
 
 fn link(index: usize) -> LinkId {
@@ -62,6 +63,19 @@ fn a_dropped_line_is_no_death_while_another_path_lives() {
     let up = |event: &Event| *event == Event::LinkUp(link(0));
     run(&mut world, MS);
     assert!(told(&world, 1, at, up).is_some());
+}
+
+#[test]
+fn a_slower_link_is_up_again_by_the_second_copies_that_it_carries() {
+    let mut world = pair(Setup { links: 2, ..Setup::default() });
+    world.apply(Fault::Quality(0, Wire { delay: 3_000, ..Wire::GOOD }));
+    run(&mut world, SECOND);
+    let at = world.now;
+    world.apply(Fault::Lines(1, 0, false));
+    run(&mut world, SECOND);
+    let up = |event: &Event| *event == Event::LinkUp(link(0));
+    assert!(told(&world, 1, at, up).is_some());
+    assert_eq!(told(&world, 1, at, dead), None);
 }
 
 #[test]
