@@ -23,7 +23,9 @@ impl Cluster {
         let (now, dead) = (self.now, self.config.dead);
         for node in self.config.voters() {
             let peer = &self.peers[node.index()];
-            let (elsewhere, twin) = (peer.is_elsewhere(now, dead), self.has_twin(node));
+            let span = self.config.interval.times(3);
+            let elsewhere = peer.is_long_elsewhere(now, dead, span);
+            let twin = self.has_twin(node);
             let told = self.told_disputed.contains(node);
             self.told_disputed.set(node, elsewhere || twin);
             if told {

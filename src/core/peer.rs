@@ -72,6 +72,7 @@ pub(super) struct Replaced {
 /// A peer that hears another incarnation in our place.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Elsewhere {
+    since: Instant,
     at: Instant,
     sequence: u64,
     /// It has not heard that one for `dead`, either.
@@ -221,6 +222,7 @@ impl Peer {
             return Taken::Stale;
         }
         self.elsewhere = Some(Elsewhere {
+            since: self.elsewhere.map_or(judge.now, |known| known.since),
             at: judge.now,
             sequence: header.sequence,
             gone: Duration::from_micros(other.age) >= judge.dead,
@@ -231,6 +233,12 @@ impl Peer {
     /// Whether it is there, but hears another machine in our place.
     pub(super) fn is_elsewhere(&self, now: Instant, dead: Duration) -> bool {
         self.elsewhere.is_some_and(|known| now.since(known.at) < dead)
+    }
+
+    /// The same in several frames in a row: one may name what is not proven, such as a link test.
+    pub(super) fn is_long_elsewhere(&self, now: Instant, dead: Duration, span: Duration) -> bool {
+        let long = |known: &Elsewhere| now.since(known.since) >= span;
+        self.is_elsewhere(now, dead) && self.elsewhere.as_ref().is_some_and(long)
     }
 
     /// Whether it is there, and the machine is gone that it heard in our place.
