@@ -249,6 +249,14 @@ impl Cluster {
     }
 
     fn start(&mut self, id: GroupId) {
+        // Votes may be old by the time that all are there: what the watchdog, petted until now,
+        // would end too late is not begun before they are renewed.
+        if self.config.rule == Rule::Majority
+            && let Some(timeout) = self.config.watchdog
+            && self.lease_until(id).is_none_or(|end| end < self.now + timeout)
+        {
+            return;
+        }
         let group = &mut self.groups[id.index()];
         // Whoever voted may have told of a later ownership than we knew when we claimed.
         if let Some(claim) = &mut group.claim

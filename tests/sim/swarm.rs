@@ -62,6 +62,8 @@ const FAILED_ONCE_WATCHDOG: &[u64] = &[
     14_793_297_427_621,
     // A term was begun that could not be written down, and came again after a restart.
     16_570_109_363_303,
+    // A group was started on votes that were older than its watchdog takes.
+    27_656_321_560_096,
 ];
 
 fn variable(name: &str) -> Option<u64> {
