@@ -4,8 +4,9 @@
 //! of its own, because a mistake is made by the whole process. `-- --nocapture` shows the seeds.
 //! `LATIDO_SIM_SEED=…` begins elsewhere, to see how much was luck; `LATIDO_SIM_SEEDS=…` plays so
 //! many seeds for each mistake without stopping, and counts; `LATIDO_SIM_MUTATION=…` plays one.
+use latido::core::Rule;
 use latido::core::mutation::{Mutation, choose};
-use latido::sim::{Violation, harsh, swarm};
+use latido::sim::{Fault, Setup, Violation, World, harsh, swarm};
 
 /// Each mistake is caught within so many seeds.
 const BOUND: u64 = 300;
@@ -22,8 +23,41 @@ fn play(mutation: Mutation) -> Play {
         Mutation::KeepsProof | Mutation::LateFence => harsh::run_fencing,
         Mutation::WitnessTwice => harsh::run_witness,
         Mutation::PetsToTheEnd => harsh::run_watchdog,
+        Mutation::ForgetsLeases => forgotten_leases,
         _ => harsh::run,
     }
+}
+
+/// A long lease, and voters that forget it under a configuration with a short one: too rare for a
+/// swarm to meet within the bound.
+fn forgotten_leases(seed: u64) -> Result<swarm::Summary, Violation> {
+    let rule = Rule::Majority;
+    let drift = vec![0; 3];
+    let mut world =
+        World::new(Setup { seed, nodes: 3, rule, drift, stretch: 20, ..Setup::default() });
+    for node in 0..3 {
+        world.apply(Fault::PowerOn(node));
+        world.apply(Fault::Configure(node, 1));
+    }
+    let longest = world.setup.longest_lease();
+    // Its stop takes most of the time that it is given.
+    let budget = world.setup.stop_budget * world.setup.stretch;
+    let service = world.service(0, 0);
+    (service.stop_takes, service.limit) = (budget * 8 / 10, budget * 9 / 10);
+    world.run_until(15_000_000 + 3 * longest)?;
+    for link in 0..world.setup.links {
+        for (from, to) in [(0, 1), (1, 0), (0, 2), (2, 0)] {
+            world.apply(Fault::Cut { link, from, to, cut: true });
+        }
+    }
+    for node in [1, 2] {
+        world.apply(Fault::Configure(node, 0));
+        world.apply(Fault::PowerOff(node));
+        world.run_until(world.now + 50_000)?;
+        world.apply(Fault::PowerOn(node));
+    }
+    world.run_until(world.now + 3 * longest)?;
+    Ok(swarm::Summary::default())
 }
 
 #[test]
